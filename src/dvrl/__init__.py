@@ -1,0 +1,52 @@
+"""Data valuation by reinforcement learning.
+
+How much does each training row help a predictor on the data you care about?
+
+Public names are loaded when they are first used, so that ``import dvrl`` (and
+``dvrl --help``) do not wait for JAX, scikit-learn or pandas.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dvrl.exceptions import DataValuationWarning
+    from dvrl.valuation import DVRLClassifier, DVRLRegressor, load
+
+    __version__: str
+
+__all__ = [
+    "DVRLClassifier",
+    "DVRLRegressor",
+    "DataValuationWarning",
+    "__version__",
+    "load",
+]
+
+_HOMES = {
+    "DVRLClassifier": "dvrl.valuation",
+    "DVRLRegressor": "dvrl.valuation",
+    "load": "dvrl.valuation",
+    "DataValuationWarning": "dvrl.exceptions",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from the module that owns it (PEP 562)."""
+    value: object
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("dvrl")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,393 @@
+"""Can the values of a run be trusted? Numbers about the run, and messages with a next step."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from dvrl.exceptions import DataValuationWarning
+
+__all__ = ["Diagnostics", "diagnose", "warn"]
+
+Floats = NDArray[np.float64]
+
+# Paired over the validation rows; one standard error would raise a wrong alarm in every sixth run.
+INVERTED_STANDARD_ERRORS = 2.0
+# Without per-row rewards the noise is unknown; a difference below 1 % is taken for noise.
+INVERTED_RELATIVE_MARGIN = 0.01
+# Of 100 rows the middle 90 differ by less than a fiftieth: ranks among them are rounding noise.
+FLAT_RANGE = 0.02
+# Members that learned the same thing correlate by .7 and more; below .5 their mean hides a dispute.
+AGREEMENT_LIMIT = 0.5
+# Above this rank correlation the two orders share nearly all of their lowest rows.
+MARGINAL_CORRELATION_LIMIT = 0.98
+# Every fifth selection replaced: the policy is no longer the one whose gradient is estimated.
+RESAMPLED_LIMIT = 0.2
+# The last quarter of the run should add no more than a tenth of what the run gained in all.
+LATE_GAIN_LIMIT = 0.1
+# Rewards are noisy: smaller differences of means than two standard errors are not seen as changes.
+NOISE_STANDARD_ERRORS = 2.0
+# Eighths of a shorter history are means of single numbers and say nothing about their noise.
+SHORTEST_HISTORY = 16
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """Numbers about a run, and what to do where it cannot be trusted.
+
+    Attributes
+    ----------
+    value_mean, value_std : float
+    value_range : tuple of float
+        5th and 95th percentile of the values.
+    marginal_correlation : float or None
+        Spearman correlation of values and label probabilities of the marginal.
+    ensemble_agreement : float or None
+        Mean Spearman correlation between pairs of ensemble members.
+    resampled_share : float
+        Share of selections that were drawn again (empty or of a single class).
+    reward_weighted, reward_uniform, reward_marginal : float
+        Validation reward of the predictor trained with the values, equal weights, and the label
+        probabilities (None without a marginal) as weights.
+    reward_upper_half, reward_lower_half : float
+        Validation reward of the predictor trained on the rows above, and below, the median value.
+    reward_gain_late : float or None
+        Change of the reward within the last quarter of the run, relative to the range of the
+        reward over the run; None for histories too short to tell.
+    converged : bool
+    n_iterations, n_fits : int
+    stop_reason : str
+    seconds : float
+    messages : tuple of str
+        What is wrong and what to do; empty when nothing was found.
+    """
+
+    value_mean: float
+    value_std: float
+    value_range: tuple[float, float]
+    marginal_correlation: float | None
+    ensemble_agreement: float | None
+    resampled_share: float
+    reward_weighted: float
+    reward_uniform: float
+    reward_marginal: float | None
+    reward_upper_half: float
+    reward_lower_half: float
+    reward_gain_late: float | None
+    converged: bool
+    n_iterations: int
+    stop_reason: str
+    seconds: float
+    n_fits: int
+    messages: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as JSON can hold them; tuples become lists."""
+        fields = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+    def __str__(self) -> str:
+        """Return a short block for people."""
+        low, high = self.value_range
+        lines = [
+            f"values        mean {self.value_mean:.3f}, std {self.value_std:.3f},"
+            f" middle 90 % from {low:.3f} to {high:.3f}",
+            f"reward        weighted {self.reward_weighted:.4g}, equal weights"
+            f" {self.reward_uniform:.4g}, marginal {_number(self.reward_marginal, '.4g')}, upper"
+            f" half {self.reward_upper_half:.4g}, lower half {self.reward_lower_half:.4g}",
+            f"correlation   with the marginal {_number(self.marginal_correlation, '.3f')},"
+            f" between members {_number(self.ensemble_agreement, '.3f')}",
+            f"run           {self.n_iterations} iterations, {self.n_fits} fits,"
+            f" {self.seconds:.1f} s, stopped: {self.stop_reason},"
+            f" {'converged' if self.converged else 'not converged'}",
+        ]
+        return "\n".join([*lines, *(f"! {message}" for message in self.messages)])
+
+
+def diagnose(
+    values: ArrayLike,
+    *,
+    history_reward: ArrayLike,
+    reward_weighted: float,
+    reward_uniform: float,
+    reward_upper_half: float,
+    reward_lower_half: float,
+    reward_marginal: float | None = None,
+    members: ArrayLike | None = None,
+    label_probability: ArrayLike | None = None,
+    row_rewards_uniform: ArrayLike | None = None,
+    row_rewards_lower_half: ArrayLike | None = None,
+    history_held_back: ArrayLike | None = None,
+    resampled_share: float = 0.0,
+    reached_limit: bool = True,
+    n_iterations: int,
+    stop_reason: str,
+    seconds: float,
+    n_fits: int,
+) -> Diagnostics:
+    """Judge a run.
+
+    Parameters
+    ----------
+    values : array-like of float, shape (n,)
+    history_reward : array-like of float, shape (t,)
+        Mean reward of each outer iteration.
+    reward_weighted, reward_uniform, reward_marginal : float
+        See `Diagnostics`.
+    reward_upper_half, reward_lower_half : float
+        See `Diagnostics`.
+    members : array-like of float, shape (k, n), optional
+        Values of each ensemble member.
+    label_probability : array-like of float, shape (n,), optional
+        Of the marginal.
+    row_rewards_uniform, row_rewards_lower_half : array-like of float, shape (m,), optional
+        Per validation row, higher is better: a paired test of the orientation.
+    history_held_back : array-like of float, shape (h,), optional
+        Rewards, over the run, on validation rows that the policy does not learn from.
+    resampled_share : float
+    reached_limit : bool
+        Whether the run ended because its iterations were used up. A run that stopped by its own
+        rule counts as converged.
+    n_iterations, stop_reason, seconds, n_fits
+        Copied.
+
+    Returns
+    -------
+    Diagnostics
+
+    Raises
+    ------
+    ValueError
+        When values are empty or not finite, or shapes do not agree.
+    """
+    values = _checked(values, "values")
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"values has shape {values.shape}; pass one number per row.")
+    history = _checked(history_reward, "history_reward")
+    held_back = None if history_held_back is None else _checked(history_held_back, "held back")
+    correlation = None
+    if label_probability is not None:
+        correlation = _spearman(values, _like(values, label_probability, "label_probability"))
+    agreement = None if members is None else _agreement(_checked(members, "members"), values.size)
+    gain, settled = _late_gain(history)
+    low, high = (float(q) for q in np.quantile(values, [0.05, 0.95]))
+    converged = settled or not reached_limit
+    messages = (
+        _inverted(
+            reward_uniform,
+            reward_upper_half,
+            reward_lower_half,
+            row_rewards_uniform,
+            row_rewards_lower_half,
+        ),
+        _flat(low, high),
+        _members_disagree(agreement),
+        _no_better_than_marginal(correlation, reward_weighted, reward_marginal),
+        _many_resampled(resampled_share),
+        _validation_overfitted(history, held_back),
+        _not_converged(converged, gain),
+    )
+    return Diagnostics(
+        value_mean=float(values.mean()),
+        value_std=float(values.std()),
+        value_range=(low, high),
+        marginal_correlation=correlation,
+        ensemble_agreement=agreement,
+        resampled_share=float(resampled_share),
+        reward_weighted=float(reward_weighted),
+        reward_uniform=float(reward_uniform),
+        reward_upper_half=float(reward_upper_half),
+        reward_lower_half=float(reward_lower_half),
+        reward_marginal=None if reward_marginal is None else float(reward_marginal),
+        reward_gain_late=gain,
+        converged=converged,
+        n_iterations=int(n_iterations),
+        stop_reason=stop_reason,
+        seconds=float(seconds),
+        n_fits=int(n_fits),
+        messages=tuple(message for message in messages if message is not None),
+    )
+
+
+def warn(diagnostics: Diagnostics, *, stacklevel: int = 2) -> None:
+    """Emit one `DataValuationWarning` per message.
+
+    Parameters
+    ----------
+    diagnostics : Diagnostics
+    stacklevel : int
+        As in `warnings.warn`: 2 points at the caller of this function.
+    """
+    for message in diagnostics.messages:
+        warnings.warn(message, DataValuationWarning, stacklevel=stacklevel)
+
+
+# --- messages -----------------------------------------------------------------------------------
+
+
+def _inverted(
+    uniform: float,
+    upper: float,
+    lower: float,
+    rows_uniform: ArrayLike | None,
+    rows_lower: ArrayLike | None,
+) -> str | None:
+    """Whether the rows below the median value teach more than all rows together.
+
+    That they teach more than the rows above it is not enough: on clean data the lower half holds
+    the rows near the border between the classes, which can teach more than the easy ones.
+    """
+    if lower <= upper:
+        return None
+    if rows_uniform is not None and rows_lower is not None:
+        rows = _checked(rows_uniform, "row_rewards_uniform")
+        difference = _like(rows, rows_lower, "row_rewards_lower_half") - rows
+        is_inverted = difference.mean() > INVERTED_STANDARD_ERRORS * _standard_error(difference)
+    else:
+        margin = INVERTED_RELATIVE_MARGIN * max(abs(uniform), abs(lower))
+        is_inverted = lower - uniform > margin
+    if not is_inverted:
+        return None
+    return (
+        "The values look inverted: a predictor trained on the lower half of the rows reaches a"
+        f" reward of {lower:.4g}, one trained on all rows {uniform:.4g}, one trained on the upper"
+        f" half {upper:.4g}. Do not use them; raise kl_weight, add validation rows, or set"
+        " ensemble_size above 1 and fit again."
+    )
+
+
+def _flat(low: float, high: float) -> str | None:
+    if high - low >= FLAT_RANGE:
+        return None
+    return (
+        f"The values are flat: the middle 90 % lie between {low:.4f} and {high:.4f}, so their order"
+        " says little. Raise outer_iterations or the learning rate, or lower kl_weight."
+    )
+
+
+def _members_disagree(agreement: float | None) -> str | None:
+    if agreement is None or agreement >= AGREEMENT_LIMIT:
+        return None
+    return (
+        f"The ensemble members disagree (mean rank correlation {agreement:.2f}): the values depend"
+        " on the seed. Raise kl_weight or ensemble_size, or add validation rows."
+    )
+
+
+def _no_better_than_marginal(
+    correlation: float | None, weighted: float, marginal: float | None
+) -> str | None:
+    if correlation is None or marginal is None:
+        return None
+    if correlation <= MARGINAL_CORRELATION_LIMIT or weighted > marginal:
+        return None
+    return (
+        f"The values add nothing to the marginal (rank correlation {correlation:.3f}, reward"
+        f" {weighted:.4g} against {marginal:.4g}). Use the marginal's label probability, or lower"
+        " kl_weight and raise outer_iterations."
+    )
+
+
+def _many_resampled(share: float) -> str | None:
+    if share <= RESAMPLED_LIMIT:
+        return None
+    return (
+        f"{share:.0%} of the selections were empty or of a single class and were drawn again."
+        " Raise batch_size or kl_weight, or give rare classes more rows."
+    )
+
+
+def _validation_overfitted(history: Floats, held_back: Floats | None) -> str | None:
+    if held_back is None or min(history.size, held_back.size) < SHORTEST_HISTORY:
+        return None
+    training = np.array_split(history, 4)
+    other = np.array_split(held_back, 4)
+    best = int(np.argmax([part.mean() for part in other]))
+    fall = other[best].mean() - other[-1].mean()
+    noise = np.hypot(_standard_error(other[best]), _standard_error(other[-1]))
+    falls = best < 3 and fall > NOISE_STANDARD_ERRORS * noise
+    if not falls or training[-1].mean() <= training[best].mean():
+        return None
+    return (
+        f"The run overfits the validation rows: their reward rises while that of held-back rows has"
+        f" fallen by {fall:.3g} since its best quarter. Raise kl_weight, lower outer_iterations, or"
+        " add validation rows."
+    )
+
+
+def _not_converged(converged: bool, gain: float | None) -> str | None:
+    if converged:
+        return None
+    if gain is None:
+        cause = "The run was too short to tell whether it converged"
+    else:
+        cause = (
+            f"The run has not converged: the reward still moved by {abs(gain):.0%} of its range in"
+            " the last quarter"
+        )
+    return f"{cause}. Raise outer_iterations."
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+def _late_gain(history: Floats) -> tuple[float | None, bool]:
+    """Change within the last quarter relative to the range of the run, and whether it settled."""
+    if history.size < SHORTEST_HISTORY:
+        return None, False
+    eighths = np.array_split(history, 8)
+    means = np.array([part.mean() for part in eighths])
+    change = float(means[-1] - means[-2])
+    spread = float(means.max() - means.min())
+    gain = change / spread if spread > 0 else 0.0
+    noise = np.hypot(_standard_error(eighths[-1]), _standard_error(eighths[-2]))
+    settled = abs(gain) <= LATE_GAIN_LIMIT or abs(change) <= NOISE_STANDARD_ERRORS * noise
+    return gain, bool(settled)
+
+
+def _standard_error(numbers: Floats) -> float:
+    if numbers.size < 2:
+        return 0.0
+    return float(numbers.std(ddof=1) / np.sqrt(numbers.size))
+
+
+def _spearman(a: Floats, b: Floats) -> float:
+    """Rank correlation; 0 where one side is constant, which has no order to agree with."""
+    ranks_a, ranks_b = rankdata(a), rankdata(b)
+    centred_a, centred_b = ranks_a - ranks_a.mean(), ranks_b - ranks_b.mean()
+    size = float(np.linalg.norm(centred_a) * np.linalg.norm(centred_b))
+    return float(np.clip(centred_a @ centred_b / size, -1.0, 1.0)) if size > 0 else 0.0
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _agreement(members: Floats, n_rows: int) -> float | None:
+    if members.ndim != 2 or members.shape[1] != n_rows:
+        raise ValueError(f"members has shape {members.shape}; pass one row of {n_rows} per member.")
+    n_members = members.shape[0]
+    if n_members < 2:
+        return None
+    pairs = [(i, j) for i in range(n_members) for j in range(i + 1, n_members)]
+    return float(np.mean([_spearman(members[i], members[j]) for i, j in pairs]))
+
+
+def _checked(numbers: ArrayLike, name: str) -> Floats:
+    array: Floats = np.asarray(numbers, dtype=np.float64)
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} holds NaN or infinite numbers; the run that made them failed.")
+    return array
+
+
+def _like(reference: Floats, numbers: ArrayLike, name: str) -> Floats:
+    array = _checked(numbers, name)
+    if array.shape != reference.shape:
+        raise ValueError(f"{name} has shape {array.shape}; {reference.shape} is needed.")
+    return array

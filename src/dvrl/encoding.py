@@ -1,0 +1,1093 @@
+"""From what callers hold (arrays, frames, labels) to what the networks take (float32 matrices).
+
+Every check of the caller's input lives here. Nothing in this module changes what it is given.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+__all__ = [
+    "ClassEncoder",
+    "FeatureEncoder",
+    "TargetScaler",
+    "check_validation",
+    "hold_out_validation",
+    "n_rows",
+    "row_index",
+    "take_rows",
+]
+
+# Beyond this many standard deviations a value says nothing more than "far away", and a network
+# fed with it would overflow.
+_LARGEST_FEATURE = 1e6
+# Squares of scaled targets, and sums of a million of them, stay finite in float32.
+_LARGEST_TARGET = 1e15
+# Spreads below this fraction of a column's largest value are rounding noise.
+_SMALLEST_SPREAD = 1e-14
+_BLOCK_ELEMENTS = 1 << 20
+_NAMES_IN_MESSAGES = 5
+
+
+# --------------------------------------------------------------------------------------------
+# Kinds of containers
+# --------------------------------------------------------------------------------------------
+
+
+def _is_instance(value: Any, module: str, *names: str) -> bool:
+    """Whether `value` is of a class of a module that may not even be imported yet."""
+    loaded = sys.modules.get(module)
+    if loaded is None:
+        return False
+    return isinstance(value, tuple(getattr(loaded, name) for name in names))
+
+
+def _is_pandas_frame(X: Any) -> bool:
+    return _is_instance(X, "pandas", "DataFrame")
+
+
+def _is_polars_frame(X: Any) -> bool:
+    return _is_instance(X, "polars", "DataFrame")
+
+
+def _is_frame(X: Any) -> bool:
+    """Whether `X` is a frame whose columns have types of their own.
+
+    A pandas frame of sparse columns only is not: scikit-learn refuses it like a sparse matrix.
+    """
+    if _is_polars_frame(X):
+        return True
+    if not _is_pandas_frame(X):
+        return False
+    import pandas as pd
+
+    sparse = [isinstance(dtype, pd.SparseDtype) for dtype in X.dtypes]
+    return not (sparse and all(sparse))
+
+
+def row_index(X: Any) -> Any:
+    """Return the caller's row labels.
+
+    Parameters
+    ----------
+    X : array-like or frame
+        Features as the caller gave them.
+
+    Returns
+    -------
+    pandas.Index or None
+        The index of a pandas frame or series; None for everything else.
+    """
+    return X.index if _is_instance(X, "pandas", "DataFrame", "Series") else None
+
+
+def n_rows(X: Any) -> int:
+    """Return the number of rows of an array, a list or a frame.
+
+    Parameters
+    ----------
+    X : array-like or frame
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        If `X` has no rows, such as a number.
+    """
+    shape = getattr(X, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return int(shape[0])
+    try:
+        return len(X)
+    except TypeError:
+        raise TypeError(
+            f"Expected rows but got {type(X).__name__}; pass an array, a list or a frame."
+        ) from None
+
+
+def take_rows(X: Any, indices: ArrayLike) -> Any:
+    """Return some rows by position, in the caller's own container.
+
+    Parameters
+    ----------
+    X : array-like or frame
+    indices : array-like of int of shape (k,)
+        Positions, not labels of an index.
+
+    Returns
+    -------
+    array or frame
+        `k` rows; a NumPy array where a list was given. Never shares memory that the caller owns
+        in a way that could be written through a frame.
+    """
+    positions = np.asarray(indices, dtype=np.intp)
+    if _is_instance(X, "pandas", "DataFrame", "Series"):
+        return X.iloc[positions]
+    if _is_instance(X, "polars", "DataFrame", "Series"):
+        return X[positions]
+    if hasattr(X, "tocsr"):
+        return X.tocsr()[positions]
+    return np.asarray(X)[positions]
+
+
+# --------------------------------------------------------------------------------------------
+# Columns of frames
+# --------------------------------------------------------------------------------------------
+
+
+def _column(X: Any, position: int) -> Any:
+    return X.iloc[:, position] if _is_pandas_frame(X) else X.to_series(position)
+
+
+def _column_names(X: Any) -> list[str]:
+    names = [str(name) for name in X.columns]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"X has more than one column named {_listed(repeated)}; give every column its own name."
+        )
+    return names
+
+
+def _listed(names: Sequence[Any]) -> str:
+    """Write out a few names, and how many more there are."""
+    shown = ", ".join(repr(name) for name in names[:_NAMES_IN_MESSAGES])
+    more = len(names) - _NAMES_IN_MESSAGES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _is_only_gaps(column: Any) -> bool:
+    if _is_instance(column, "polars", "Series"):
+        if column.dtype.is_float():
+            return bool((column.is_null() | column.is_nan()).all())
+        return bool(column.null_count() == len(column))
+    return bool(column.isna().all())
+
+
+def _polars_numbers(column: Any) -> NDArray[np.float64] | None:
+    import polars as pl
+
+    if column.dtype == pl.Duration:
+        return _polars_float64(column.dt.total_microseconds()) / 1e6
+    if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
+        return _polars_float64(column)
+    return None
+
+
+def _polars_float64(column: Any) -> NDArray[np.float64]:
+    import polars as pl
+
+    return np.array(column.cast(pl.Float64).fill_null(float("nan")).to_numpy(), dtype=np.float64)
+
+
+def _pandas_numbers(column: Any) -> NDArray[np.float64] | None:
+    import pandas as pd
+
+    if pd.api.types.is_complex_dtype(column.dtype):
+        raise ValueError(
+            f"Complex data not supported: column {column.name!r} of X holds complex numbers; "
+            "split it into a real and an imaginary column."
+        )
+    if pd.api.types.is_timedelta64_dtype(column.dtype):
+        return np.array(column.dt.total_seconds(), dtype=np.float64)
+    if column.dtype == object:
+        kind = pd.api.types.infer_dtype(column, skipna=True)
+        numeric = kind in {"integer", "floating", "mixed-integer-float", "boolean", "decimal"}
+        if not numeric and not column.isna().all():
+            return None
+        column = column.where(column.notna(), None)
+        return np.array([np.nan if value is None else value for value in column], dtype=np.float64)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return np.array(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    return None
+
+
+def _numbers(column: Any) -> NDArray[np.float64] | None:
+    """Return a column as float64 with NaN for gaps, or None where it does not hold numbers."""
+    if _is_instance(column, "polars", "Series"):
+        return _polars_numbers(column)
+    return _pandas_numbers(column)
+
+
+def _select(X: Any, positions: NDArray[np.intp], names: Sequence[str]) -> Any:
+    """Return some columns of a frame under string names."""
+    if _is_pandas_frame(X):
+        return X.iloc[:, positions].set_axis(list(names), axis=1)
+    return X.select(list(names))
+
+
+# --------------------------------------------------------------------------------------------
+# Features
+# --------------------------------------------------------------------------------------------
+
+
+def _row_blocks(n: int, n_columns: int) -> Iterator[slice]:
+    """Cut rows into blocks, so that float64 copies of a large matrix stay small."""
+    step = max(1, _BLOCK_ELEMENTS // max(1, n_columns))
+    for start in range(0, n, step):
+        yield slice(start, min(n, start + step))
+
+
+def _float64(block: Any) -> NDArray[np.float64]:
+    with np.errstate(over="ignore"):
+        return np.asarray(block, dtype=np.float64)
+
+
+def _check_not_text(X: Any) -> None:
+    """Refuse a single column of text where a table is needed, and say what to do."""
+    if isinstance(X, str | bytes):
+        raise ValueError(
+            f"Expected a table but X is one {type(X).__name__}; pass a frame with one text column."
+        )
+    if isinstance(X, list | tuple):
+        text = bool(X) and all(isinstance(value, str | bytes) for value in X)
+    elif _is_instance(X, "pandas", "Series"):
+        text = not _is_only_gaps(X) and _numbers(X) is None
+    elif _is_instance(X, "polars", "Series"):
+        text = _numbers(X) is None
+    elif isinstance(X, np.ndarray) and X.ndim == 1:
+        first = X[0] if X.dtype == object and X.size else None
+        text = X.dtype.kind in "US" or isinstance(first, str | bytes)
+    else:
+        text = False
+    if text:
+        raise ValueError(
+            "Expected a 2-dimensional table but X is one column of text or dates; pass a frame "
+            'with one column instead, such as pandas.DataFrame({"text": X}).'
+        )
+
+
+class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[misc,call-arg]
+    """Turn arrays and frames into a standardised float32 matrix.
+
+    Numeric arrays and numeric or boolean frame columns are standardised by the mean and standard
+    deviation of the training rows. Categories, text and dates in frames (pandas or Polars) go
+    through skrub's ``TableVectorizer`` first. Gaps in frames are filled with the training mean, and
+    each column that had gaps in the training rows gets one more column that says where they are.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of the columns; only after fitting on a frame whose column names are strings.
+    columns_out_ : list of str
+        Names of the columns of the encoded matrix.
+    vectorizer_ : skrub.TableVectorizer or None
+        Encoder of the columns that are not numeric.
+
+    Notes
+    -----
+    Constant columns become zero. Standardised values are cut off at one million standard
+    deviations. A category never seen in training becomes zero in each of its column's indicators
+    before standardising. Columns that hold only gaps in the training rows are left out.
+
+    The methods take ``estimator=`` so that a meta-estimator can put its own name into error
+    messages and get ``n_features_in_`` and ``feature_names_in_`` set on itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dvrl.encoding import FeatureEncoder
+    >>> FeatureEncoder().fit_transform(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    array([[-1.,  0.],
+           [ 1.,  0.]], dtype=float32)
+    """
+
+    def fit(self, X: Any, y: Any = None, *, estimator: Any = None) -> Self:
+        """Learn the columns and their means and spreads.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, n_features)
+            Training rows.
+        y : None
+            Not used; here for scikit-learn's pipelines.
+        estimator : estimator, optional
+            The meta-estimator on whose behalf `X` is checked.
+
+        Returns
+        -------
+        FeatureEncoder
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If `X` is empty, not a table, holds infinities, or is an array with NaN.
+        TypeError
+            If `X` is sparse.
+        """
+        self._fit(X, estimator)
+        return self
+
+    def transform(self, X: Any, *, estimator: Any = None) -> NDArray[np.float32]:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, n_features_in_)
+        estimator : estimator, optional
+            The meta-estimator on whose behalf `X` is checked.
+
+        Returns
+        -------
+        ndarray of float32 of shape (n, n_columns_out)
+            Finite and C-contiguous.
+
+        Raises
+        ------
+        ValueError
+            If columns are absent, added, in another order or of another kind than in training, or
+            for the reasons given in `fit`.
+        """
+        check_is_fitted(self, "n_features_in_")
+        owner = self if estimator is None else estimator
+        X = _checked_table(X, owner, reset=False)
+        return self._standardised(self._raw_matrix(X))
+
+    def fit_transform(self, X: Any, y: Any = None, *, estimator: Any = None) -> NDArray[np.float32]:
+        """Fit and encode the same rows, reading them once.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, n_features)
+        y : None
+            Not used.
+        estimator : estimator, optional
+            The meta-estimator on whose behalf `X` is checked.
+
+        Returns
+        -------
+        ndarray of float32 of shape (n, n_columns_out)
+        """
+        return self._standardised(self._fit(X, estimator))
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the encoded columns.
+
+        Parameters
+        ----------
+        input_features : None
+            Not used; here for scikit-learn's pipelines.
+
+        Returns
+        -------
+        ndarray of str of shape (n_columns_out,)
+        """
+        check_is_fitted(self, "n_features_in_")
+        return np.array(self.columns_out_, dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that the result is float32 whatever came in."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _fit(self, X: Any, estimator: Any) -> Any:
+        owner = self if estimator is None else estimator
+        X = _checked_table(X, owner, reset=True)
+        self.n_features_in_ = int(X.shape[1])
+        names = getattr(owner, "feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        matrix = self._fit_columns(X)
+        self._fit_statistics(matrix)
+        return matrix
+
+    def _fit_columns(self, X: Any) -> Any:
+        """Sort the columns into numeric, other and empty ones; return the raw matrix."""
+        self.vectorizer_: Any = None
+        self.other_columns_ = np.zeros(0, dtype=np.intp)
+        if not _is_frame(X):
+            self.column_names_ = [f"x{position}" for position in range(X.shape[1])]
+            self.numeric_columns_ = np.arange(X.shape[1])
+            self.raw_columns_ = list(self.column_names_)
+            return X
+        self.column_names_ = _column_names(X)
+        numeric, other, parts = [], [], []
+        for position in range(X.shape[1]):
+            column = _column(X, position)
+            if _is_only_gaps(column):
+                continue
+            numbers = _numbers(column)
+            if numbers is None:
+                other.append(position)
+            else:
+                numeric.append(position)
+                parts.append(numbers)
+        self.numeric_columns_ = np.array(numeric, dtype=np.intp)
+        self.other_columns_ = np.array(other, dtype=np.intp)
+        self.raw_columns_ = [self.column_names_[position] for position in numeric]
+        if other:
+            from sklearn.preprocessing import OneHotEncoder
+            from skrub import StringEncoder, TableVectorizer
+
+            # Without `drop` an unknown category is all zeros instead of posing as the first one;
+            # the text encoder's random projection must not differ from run to run.
+            self.vectorizer_ = TableVectorizer(
+                low_cardinality=OneHotEncoder(
+                    handle_unknown="ignore", sparse_output=False, dtype=np.float32
+                ),
+                high_cardinality=StringEncoder(random_state=0),
+            )
+            encoded = self._vectorized(X, self.vectorizer_.fit_transform)
+            self.raw_columns_ += [str(name) for name in encoded.columns]
+            parts += self._vectorized_numbers(encoded)
+        if not parts:
+            raise ValueError(
+                "X has no column with anything in it: all of its columns hold only gaps or empty "
+                "text; pass at least one column with values."
+            )
+        return self._stacked(parts)
+
+    def _raw_matrix(self, X: Any) -> Any:
+        """Bring checked rows to the columns of training, gaps as NaN."""
+        if not _is_frame(X):
+            if len(self.other_columns_):
+                others = [self.column_names_[position] for position in self.other_columns_]
+                raise ValueError(
+                    f"X is an array without column types, but column {_listed(others)} was not "
+                    "numeric in the training rows; pass a frame with the columns of training."
+                )
+            if len(self.numeric_columns_) == X.shape[1]:
+                return X
+            return X[:, self.numeric_columns_]
+        names = _column_names(X)
+        parts = []
+        for position in self.numeric_columns_:
+            column = _column(X, int(position))
+            numbers = _numbers(column)
+            if numbers is None and _is_only_gaps(column):
+                numbers = np.full(X.shape[0], np.nan)
+            if numbers is None:
+                raise ValueError(
+                    f"Column {names[position]!r} held numbers in the training rows but holds "
+                    f"something else here ({column.dtype}); convert it to numbers, with empty "
+                    "cells for gaps."
+                )
+            parts.append(numbers)
+        if len(self.other_columns_):
+            encoded = self._vectorized(X, self.vectorizer_.transform)
+            parts += self._vectorized_numbers(encoded)
+        return self._stacked(parts)
+
+    def _stacked(self, parts: list[NDArray[Any]]) -> NDArray[np.float64]:
+        matrix = np.empty((len(parts[0]), len(parts)))
+        for position, part in enumerate(parts):
+            if np.isinf(part).any():
+                raise ValueError(
+                    "Input X contains infinity or a value too large for dtype('float64') in "
+                    f"column {self.raw_columns_[position]!r}; replace it by a number, or by a gap."
+                )
+            matrix[:, position] = part
+        return matrix
+
+    def _vectorized(self, X: Any, method: Any) -> Any:
+        names = [self.column_names_[position] for position in self.other_columns_]
+        try:
+            return method(_select(X, self.other_columns_, names))
+        except Exception as error:
+            cause = str(error).splitlines()[-1] if str(error) else type(error).__name__
+            raise ValueError(
+                f"The columns {_listed(names)} could not be encoded ({cause}); convert them to "
+                "numbers, text, categories or dates, of the same kind as in the training rows, or "
+                "drop them."
+            ) from error
+
+    def _vectorized_numbers(self, encoded: Any) -> list[NDArray[np.float64]]:
+        parts = []
+        for position in range(encoded.shape[1]):
+            numbers = _numbers(_column(encoded, position))
+            if numbers is None:
+                raise ValueError(
+                    f"Column {encoded.columns[position]!r} of X cannot be made numeric; convert it "
+                    "to numbers, text, categories or dates, or drop it."
+                )
+            parts.append(numbers)
+        return parts
+
+    def _fit_statistics(self, matrix: Any) -> None:
+        """Means and spreads in units of each column's largest value, so that nothing overflows."""
+        n, n_columns = matrix.shape
+        largest = np.zeros(n_columns)
+        n_gaps = np.zeros(n_columns)
+        for rows in _row_blocks(n, n_columns):
+            block = _float64(matrix[rows])
+            gaps = np.isnan(block)
+            n_gaps += gaps.sum(axis=0)
+            largest = np.maximum(largest, np.where(gaps, 0.0, np.abs(block)).max(axis=0))
+        self.unit_ = np.where(largest > 0, largest, 1.0)
+        mean = self._sum(matrix, np.zeros(n_columns), power=1) / (n - n_gaps)
+        # The first mean is off by rounding errors, which its own residuals give away.
+        mean += self._sum(matrix, mean, power=1) / (n - n_gaps)
+        spread = np.sqrt(self._sum(matrix, mean, power=2) / n)
+        self.mean_ = mean
+        self.factor_ = np.where(
+            spread > _SMALLEST_SPREAD, 1.0 / np.maximum(spread, _SMALLEST_SPREAD), 0.0
+        )
+        self.gap_columns_ = np.flatnonzero(n_gaps)
+        share = n_gaps[self.gap_columns_] / n
+        self.gap_mean_ = share
+        self.gap_factor_ = 1.0 / np.sqrt(share * (1.0 - share))
+        self.columns_out_ = self.raw_columns_ + [
+            f"{self.raw_columns_[position]}_missing" for position in self.gap_columns_
+        ]
+
+    def _sum(self, matrix: Any, centre: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+        """Sum (x / unit - centre) ** power over the rows, leaving gaps out."""
+        total = np.zeros(matrix.shape[1])
+        for rows in _row_blocks(*matrix.shape):
+            deviations = _float64(matrix[rows]) / self.unit_ - centre
+            total += np.nansum(deviations**power, axis=0)
+        return total
+
+    def _standardised(self, matrix: Any) -> NDArray[np.float32]:
+        n, n_columns = matrix.shape
+        encoded = np.empty((n, n_columns + len(self.gap_columns_)), dtype=np.float32)
+        for rows in _row_blocks(n, n_columns):
+            block = _float64(matrix[rows])
+            gaps = np.isnan(block)
+            with np.errstate(over="ignore", under="ignore"):
+                # Clipped twice: constant columns multiply by 0, and 0 times infinity is NaN.
+                block = np.clip(block / self.unit_, -1e300, 1e300)
+                block = (block - self.mean_) * self.factor_
+            # The mean, which stands in for a gap, is 0 once standardised.
+            block[gaps] = 0.0
+            encoded[rows, :n_columns] = np.clip(block, -_LARGEST_FEATURE, _LARGEST_FEATURE)
+            indicators = gaps[:, self.gap_columns_] - self.gap_mean_
+            encoded[rows, n_columns:] = indicators * self.gap_factor_
+        return encoded
+
+
+def _checked_table(X: Any, owner: Any, *, reset: bool) -> Any:
+    """Check names, shape and contents on behalf of `owner`; return a frame or a 2-d array."""
+    if _is_instance(X, "polars", "LazyFrame"):
+        raise TypeError("X is a lazy Polars frame; call X.collect() and pass the result.")
+    if _is_frame(X):
+        checked = validate_data(owner, X, reset=reset, skip_check_array=True)
+        if 0 in X.shape:
+            # scikit-learn's own words for "no rows" and "no columns".
+            check_array(np.empty(X.shape), estimator=owner, input_name="X")
+        return checked
+    _check_not_text(X)
+    array = validate_data(owner, X, reset=reset, ensure_all_finite=False)
+    name = type(owner).__name__
+    for rows in _row_blocks(*array.shape):
+        block = _float64(array[rows])
+        if np.isnan(block).any():
+            raise ValueError(
+                f"Input X contains NaN.\n{name} does not accept missing values encoded as NaN in "
+                "an array: pass a pandas or Polars frame, whose gaps are filled and marked, or "
+                "fill them yourself."
+            )
+        if not np.isfinite(block).all():
+            raise ValueError(
+                "Input X contains infinity or a value too large for dtype('float64'): replace it "
+                "by a number, or drop its row."
+            )
+    return array
+
+
+# --------------------------------------------------------------------------------------------
+# Targets
+# --------------------------------------------------------------------------------------------
+
+
+def _is_gap(value: Any) -> bool:
+    """Whether an object stands for a missing value: None, NaN, NaT, pandas.NA."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:
+        # Only pandas.NA refuses to be true or false.
+        return True
+
+
+def _gap_message(name: str, n_gaps: int, first: int) -> str:
+    return (
+        f"Input {name} contains NaN.\n{n_gaps} of its values are missing, the first in row {first} "
+        "(counted from 0): drop these rows or fill in their labels."
+    )
+
+
+def _labels(y: Any, name: str) -> NDArray[Any]:
+    """Return labels as a 1-d array of one plain type without gaps."""
+    if _is_instance(y, "polars", "Series"):
+        y = np.array(y.to_list(), dtype=object)
+    labels = column_or_1d(y, warn=True)
+    if labels.dtype.kind == "f":
+        gaps = np.isnan(labels)
+    elif labels.dtype == object:
+        gaps = np.array([_is_gap(value) for value in labels], dtype=bool)
+    else:
+        gaps = np.zeros(len(labels), dtype=bool)
+    if gaps.any():
+        raise ValueError(_gap_message(name, int(gaps.sum()), int(np.argmax(gaps))))
+    return _one_type(labels, name) if labels.dtype == object else labels
+
+
+def _one_type(labels: NDArray[np.object_], name: str) -> NDArray[Any]:
+    families: dict[type, str] = {}
+    for kind in {type(value) for value in labels}:
+        for family, types in (
+            ("text", (str,)),
+            ("booleans", (bool, np.bool_)),
+            ("numbers", (int, float, np.integer, np.floating)),
+        ):
+            if issubclass(kind, types):
+                families[kind] = family
+                break
+        else:
+            families[kind] = kind.__name__
+    found = sorted(set(families.values()))
+    if len(found) > 1:
+        raise ValueError(
+            f"The labels of {name} are of mixed type ({' and '.join(found)}); give all labels one "
+            "type, for instance with y.astype(str)."
+        )
+    if found in (["booleans"], ["numbers"]):
+        return np.array(labels.tolist())
+    return labels
+
+
+class ClassEncoder:
+    """Turn class labels into one-hot rows, and class probabilities into labels.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_outputs,)
+        The labels in sorted order; column k of an encoded matrix belongs to ``classes_[k]``.
+    n_outputs : int
+        Number of classes, at least 2.
+    task : str
+        ``"classification"``.
+    center, scale : float
+        0.0 and 1.0; here so that both target coders look alike.
+
+    Examples
+    --------
+    >>> from dvrl.encoding import ClassEncoder
+    >>> coder = ClassEncoder().fit(["no", "yes", "no"])
+    >>> coder.encode(["yes"])
+    array([[0., 1.]], dtype=float32)
+    >>> coder.decode([[0.9, 0.1]]).tolist()
+    ['no']
+    """
+
+    task = "classification"
+    center = 0.0
+    scale = 1.0
+
+    classes_: NDArray[Any]
+    n_outputs: int
+
+    def fit(self, y: Any) -> Self:
+        """Learn the classes.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+            Labels: text, integers, whole floats or booleans.
+
+        Returns
+        -------
+        ClassEncoder
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If labels are missing, continuous or of mixed type, or if there is only one class.
+        """
+        labels = _labels(y, "y")
+        check_classification_targets(labels)
+        classes = np.unique(labels)
+        if len(classes) < 2:
+            raise ValueError(
+                "Classifier can't train when only one class is present: every label of y is "
+                f"{classes.tolist()[0]!r}; pass rows of at least 2 classes."
+            )
+        self.classes_ = classes
+        self.n_outputs = len(classes)
+        return self
+
+    def encode(self, y: Any, *, name: str = "y") -> NDArray[np.float32]:
+        """Encode labels as one-hot rows.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+        name : str, default="y"
+            What error messages call these labels.
+
+        Returns
+        -------
+        ndarray of float32 of shape (n, n_outputs)
+
+        Raises
+        ------
+        ValueError
+            If labels are missing or were not seen in `fit`.
+        """
+        found, inverse = np.unique(_labels(y, name), return_inverse=True)
+        columns = {label: column for column, label in enumerate(self.classes_.tolist())}
+        unknown = [label for label in found.tolist() if label not in columns]
+        if unknown:
+            raise ValueError(
+                f"{name} holds labels that the training labels do not have: {_listed(unknown)}; "
+                f"the classes of training are {_listed(self.classes_.tolist())}: drop these rows, "
+                "correct their labels, or add rows of these classes to the training data."
+            )
+        positions = np.array([columns[label] for label in found.tolist()], dtype=np.intp)
+        encoded = np.zeros((len(inverse), self.n_outputs), dtype=np.float32)
+        encoded[np.arange(len(inverse)), positions[inverse]] = 1.0
+        return encoded
+
+    def decode(self, scores: ArrayLike) -> NDArray[Any]:
+        """Return the label of the largest score of each row.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n, n_outputs)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Labels of the type given to `fit`.
+        """
+        labels: NDArray[Any] = self.classes_[np.argmax(np.asarray(scores), axis=1)]
+        return labels
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything needed to restore this coder, ready for JSON.
+
+        Returns
+        -------
+        dict
+        """
+        return {
+            "task": self.task,
+            "classes": self.classes_.tolist(),
+            "dtype": "object" if self.classes_.dtype == object else self.classes_.dtype.str,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Restore a coder from `to_dict`.
+
+        Parameters
+        ----------
+        content : dict
+
+        Returns
+        -------
+        ClassEncoder
+        """
+        coder = cls()
+        coder.classes_ = np.array(content["classes"], dtype=np.dtype(content["dtype"]))
+        coder.n_outputs = len(coder.classes_)
+        return coder
+
+
+class TargetScaler:
+    """Centre a numeric target and divide it by a robust spread.
+
+    The centre is the median. The spread is the inter-quartile range divided by 1.349, which is the
+    standard deviation of a normal target, or the standard deviation where that range is 0.
+
+    Attributes
+    ----------
+    center, scale : float
+        Also under the names ``center_`` and ``scale_``.
+    constant_ : bool
+        Whether all training targets are the same; `scale` is 1.0 then.
+    n_outputs : int
+        1.
+    task : str
+        ``"regression"``.
+
+    Examples
+    --------
+    >>> from dvrl.encoding import TargetScaler
+    >>> scaler = TargetScaler().fit([1.0, 2.0, 3.0])
+    >>> scaler.decode(scaler.encode([2.5])).tolist()
+    [2.5]
+    """
+
+    task = "regression"
+    n_outputs = 1
+
+    center: float
+    scale: float
+    constant_: bool
+
+    @property
+    def center_(self) -> float:
+        """What is subtracted from targets."""
+        return self.center
+
+    @property
+    def scale_(self) -> float:
+        """What centred targets are divided by."""
+        return self.scale
+
+    def fit(self, y: Any) -> Self:
+        """Learn centre and spread.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+
+        Returns
+        -------
+        TargetScaler
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If targets are missing, infinite, complex or not numeric, or if there are none.
+        """
+        target = _numeric_target(y, "y")
+        if len(target) == 0:
+            raise ValueError("y is empty; pass at least one target.")
+        unit = float(np.abs(target).max()) or 1.0
+        small = target / unit
+        center = float(np.median(small))
+        lower, upper = np.quantile(small, [0.25, 0.75])
+        spread = float(upper - lower) / 1.349
+        if spread <= _SMALLEST_SPREAD:
+            spread = float(np.std(small))
+        self.constant_ = spread <= _SMALLEST_SPREAD
+        self.center = center * unit
+        with np.errstate(over="ignore"):
+            scale = float(np.minimum(np.float64(spread) * unit, np.finfo(np.float64).max))
+        # A spread among the smallest floats there are can round to 0.
+        self.scale = 1.0 if self.constant_ or scale == 0.0 else scale
+        return self
+
+    def encode(self, y: Any, *, name: str = "y") -> NDArray[np.float32]:
+        """Scale targets.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+        name : str, default="y"
+            What error messages call these targets.
+
+        Returns
+        -------
+        ndarray of float32 of shape (n, 1)
+            Cut off at 1e15, so that squares stay finite.
+
+        Raises
+        ------
+        ValueError
+            If targets are missing, infinite, complex or not numeric.
+        """
+        target = _numeric_target(y, name)
+        with np.errstate(over="ignore"):
+            # The difference of two halves cannot overflow, the quotient is clipped.
+            scaled = (target / 2 - self.center / 2) / self.scale * 2
+        clipped = np.clip(scaled, -_LARGEST_TARGET, _LARGEST_TARGET)
+        return np.ascontiguousarray(clipped[:, np.newaxis], dtype=np.float32)
+
+    def decode(self, scores: ArrayLike) -> NDArray[np.float64]:
+        """Return predicted targets in the caller's units.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n, 1)
+
+        Returns
+        -------
+        ndarray of float64 of shape (n,)
+        """
+        column = np.asarray(scores, dtype=np.float64).reshape(-1)
+        largest = np.finfo(np.float64).max
+        with np.errstate(over="ignore"):
+            target = column * self.scale + self.center
+        return np.clip(target, -largest, largest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything needed to restore this scaler, ready for JSON.
+
+        Returns
+        -------
+        dict
+        """
+        return {
+            "task": self.task,
+            "center": self.center,
+            "scale": self.scale,
+            "constant": self.constant_,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Restore a scaler from `to_dict`.
+
+        Parameters
+        ----------
+        content : dict
+
+        Returns
+        -------
+        TargetScaler
+        """
+        scaler = cls()
+        scaler.center = float(content["center"])
+        scaler.scale = float(content["scale"])
+        scaler.constant_ = bool(content["constant"])
+        return scaler
+
+
+def _numeric_target(y: Any, name: str) -> NDArray[np.float64]:
+    if _is_instance(y, "polars", "Series"):
+        y = y.to_numpy()
+    elif _is_instance(y, "pandas", "Series") and y.dtype.kind in "biuf":
+        # Nullable integers would otherwise come as objects.
+        y = y.to_numpy(dtype=np.float64, na_value=np.nan)
+    target = column_or_1d(y, warn=True)
+    if target.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
+    if target.dtype == object:
+        gaps = [_is_gap(value) for value in target]
+        target = np.array([np.nan if gap else v for v, gap in zip(target, gaps, strict=True)])
+    try:
+        numbers: NDArray[np.float64] = target.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must hold numbers for regression but holds {target.dtype} values; convert it, "
+            "or use the classifier for labels."
+        ) from None
+    gaps_found = np.isnan(numbers)
+    if gaps_found.any():
+        raise ValueError(_gap_message(name, int(gaps_found.sum()), int(np.argmax(gaps_found))))
+    if not np.isfinite(numbers).all():
+        raise ValueError(
+            f"Input {name} contains infinity or a value too large for dtype('float64'): replace it "
+            "by a number, or drop its row."
+        )
+    return numbers
+
+
+# --------------------------------------------------------------------------------------------
+# Validation rows
+# --------------------------------------------------------------------------------------------
+
+
+def check_validation(X_val: Any, y_val: Any) -> bool:
+    """Check that validation rows were given whole or not at all.
+
+    Parameters
+    ----------
+    X_val : array-like or frame of shape (m, n_features), or None
+    y_val : array-like of shape (m,), or None
+
+    Returns
+    -------
+    bool
+        Whether validation rows were given.
+
+    Raises
+    ------
+    ValueError
+        If only one of the two was given, if there are no rows, or if the lengths differ.
+    """
+    if X_val is None and y_val is None:
+        return False
+    if X_val is None or y_val is None:
+        given, absent = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+        raise ValueError(f"{given} was given without {absent}; pass both, or neither.")
+    n_features_rows, n_labels = n_rows(X_val), n_rows(y_val)
+    if n_features_rows == 0 or n_labels == 0:
+        raise ValueError(
+            "The validation set is empty; pass at least one validation row, or leave out X_val and "
+            "y_val to hold out some of the training rows."
+        )
+    if n_features_rows != n_labels:
+        raise ValueError(
+            f"X_val has {n_features_rows} rows but y_val has {n_labels}; pass one label for each "
+            "validation row."
+        )
+    return True
+
+
+def hold_out_validation(
+    y: ArrayLike, fraction: float, task: str, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Choose training rows to hold out for validation.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+        Labels or targets.
+    fraction : float
+        Share of the rows to hold out, between 0 and 1.
+    task : {"classification", "regression"}
+        For classification the shares of the classes are kept, and every class keeps at least one
+        training row.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    train_indices, validation_indices : ndarray of int
+        Sorted positions; together every row exactly once, neither of them empty.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 rows or the fraction is not between 0 and 1.
+    """
+    labels = np.asarray(y)
+    n = len(labels)
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(f"The validation fraction must be between 0 and 1 but is {fraction}.")
+    if n < 2:
+        raise ValueError(
+            f"Found {n} sample(s), and a minimum of 2 is required to hold out validation rows; "
+            "pass more rows, or pass X_val and y_val."
+        )
+    total = int(np.clip(round(fraction * n), 1, n - 1))
+    order = rng.permutation(n)
+    if task == "classification":
+        held_out = _stratified(np.unique(labels[order], return_inverse=True)[1], total)
+        # Only classes of a single row each: one of them must serve, or there is no validation.
+        validation = order[held_out] if len(held_out) else order[:total]
+    else:
+        validation = order[:total]
+    mask = np.zeros(n, dtype=bool)
+    mask[validation] = True
+    return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+
+def _stratified(codes: NDArray[np.intp], total: int) -> NDArray[np.intp]:
+    """Return positions of about `total` rows, each class in proportion, none used up."""
+    counts = np.bincount(codes)
+    available = counts - 1
+    ideal = total * counts / len(codes)
+    quota = np.minimum(np.floor(ideal).astype(np.intp), available)
+    # Classes without a validation row come first, then those that lost most by rounding down.
+    while quota.sum() < min(total, int(available.sum())):
+        need = np.where(quota == 0, 2.0, 0.0) + (ideal - quota)
+        need[quota >= available] = -np.inf
+        quota[int(np.argmax(need))] += 1
+    chosen = [np.flatnonzero(codes == code)[: quota[code]] for code in range(len(counts))]
+    return np.concatenate(chosen)

@@ -1,0 +1,244 @@
+"""Fitted estimators to one file and back: arrays, JSON and skops objects, no pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from .diagnostics import Diagnostics
+from .encoding import ClassEncoder, TargetScaler
+from .marginal import Marginal
+from .storage import Archive, read_archive, write_archive
+
+__all__ = ["load", "save"]
+
+KIND = "valuation"
+FITTED_ARRAYS = ("data_values_", "data_values_std_", "marginal_values_", "_label_scores")
+
+
+def save(estimator: Any, path: Path) -> None:
+    """Write a fitted estimator; an existing file is replaced in one step.
+
+    Raises
+    ------
+    TypeError
+        If the robust predictor is of a kind that cannot be written without pickle.
+    """
+    import jax
+
+    coder, marginal = estimator.coder_, estimator.marginal_
+    marginal_metadata, marginal_objects, marginal_arrays = marginal.state()
+    params, param_objects = _split_params(estimator.get_params(deep=False))
+    predictor_metadata, predictor_arrays, predictor_objects = _predictor_state(estimator.predictor_)
+    arrays: dict[str, NDArray[Any]] = {
+        name: getattr(estimator, name) for name in FITTED_ARRAYS if hasattr(estimator, name)
+    }
+    arrays["labels"] = _plain(estimator._labels)
+    if estimator._index is not None:
+        arrays["index"] = _plain(np.asarray(estimator._index))
+    if estimator.validation_indices_ is not None:
+        arrays["validation_indices"] = estimator.validation_indices_
+    arrays |= {f"history_{name}": values for name, values in estimator.history_.items()}
+    arrays |= _leaves("estimator", jax.tree.leaves(estimator._estimators))
+    arrays |= {f"marginal_{name}": array for name, array in marginal_arrays.items()}
+    metadata = {
+        "kind": KIND,
+        "class": type(estimator).__name__,
+        "params": params,
+        "coder": coder.to_dict(),
+        "marginal": marginal_metadata,
+        "diagnostics": estimator.diagnostics_.to_dict(),
+        "n_members": estimator.n_members_,
+        "prior": estimator._prior,
+        "original_rows": estimator._original_rows,
+        "predictor": predictor_metadata,
+        "n_features_in": estimator.n_features_in_,
+        "feature_names_in": (
+            [str(name) for name in estimator.feature_names_in_]
+            if hasattr(estimator, "feature_names_in_")
+            else None
+        ),
+    }
+    objects = {
+        "encoder": estimator.encoder_,
+        **{f"marginal_{name}": model for name, model in marginal_objects.items()},
+        **{f"param_{name}": value for name, value in param_objects.items()},
+        **predictor_objects,
+    }
+    write_archive(path, metadata=metadata, arrays=arrays | predictor_arrays, objects=objects)
+
+
+def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
+    """Read what :func:`save` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from . import valuation
+    from .estimator import DataValueEstimator
+
+    archive = read_archive(path, trusted=trusted)
+    metadata = archive.metadata
+    if metadata.get("kind") != KIND:
+        raise ValueError(
+            f"{path.name} is no saved valuation but a {metadata.get('kind', 'foreign')} file; "
+            "name a file written by save."
+        )
+    params = dict(metadata["params"]) | _with_prefix(archive.objects, "param_")
+    estimator = getattr(valuation, metadata["class"])(**params)
+    coder = ClassEncoder if estimator._task == "classification" else TargetScaler
+    estimator.coder_ = coder.from_dict(metadata["coder"])
+    estimator.encoder_ = archive.objects["encoder"]
+    estimator.marginal_ = Marginal.from_state(
+        metadata["marginal"],
+        _with_prefix(archive.objects, "marginal_"),
+        _with_prefix(archive.arrays, "marginal_", besides=("marginal_values_",)),
+        n_jobs=estimator.n_jobs,
+    )
+    for name in FITTED_ARRAYS:
+        if name in archive.arrays:
+            setattr(estimator, name, archive.arrays[name])
+    template = DataValueEstimator.draw(
+        np.random.default_rng(0),
+        n_features=1,
+        n_padded=0,
+        n_outputs=1,
+        n_differences=1,
+        zero_output=False,
+    )
+    leaves = [jnp.asarray(leaf) for leaf in _read_leaves(archive, "estimator")]
+    estimator._estimators = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    estimator._labels = archive.arrays["labels"]
+    estimator._index = _read_index(archive)
+    estimator.validation_indices_ = archive.arrays.get("validation_indices")
+    estimator.history_ = _with_prefix(archive.arrays, "history_")
+    estimator.diagnostics_ = _diagnostics(metadata["diagnostics"])
+    estimator.n_members_ = int(metadata["n_members"])
+    estimator._prior = bool(metadata["prior"])
+    estimator._original_rows = bool(metadata["original_rows"])
+    estimator.n_features_in_ = int(metadata["n_features_in"])
+    if metadata["feature_names_in"] is not None:
+        estimator.feature_names_in_ = np.array(metadata["feature_names_in"], dtype=object)
+    estimator.predictor_ = _restored_predictor(archive, estimator.coder_)
+    return estimator
+
+
+def _with_prefix(
+    entries: dict[str, Any], prefix: str, besides: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in entries.items()
+        if name.startswith(prefix) and name not in besides
+    }
+
+
+def _leaves(prefix: str, leaves: list[Any]) -> dict[str, NDArray[Any]]:
+    return {f"{prefix}_{number}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
+
+
+def _read_leaves(archive: Archive, prefix: str) -> list[NDArray[Any]]:
+    found = _with_prefix(archive.arrays, f"{prefix}_")
+    return [found[str(number)] for number in range(len(found))]
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    """Array of a dtype that needs no pickle; objects become text."""
+    return values.astype(str) if values.dtype == object else values
+
+
+def _read_index(archive: Archive) -> Any:
+    if "index" not in archive.arrays:
+        return None
+    import pandas as pd
+
+    return pd.Index(archive.arrays["index"])
+
+
+def _split_params(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Constructor parameters as JSON, and scikit-learn objects; what is neither is left out.
+
+    Callables and random states shaped the fit, which is over: they are not needed again.
+    """
+    plain, objects = {}, {}
+    for name, value in params.items():
+        if isinstance(value, BaseEstimator):
+            objects[name] = value
+        elif isinstance(value, Path):
+            plain[name] = str(value)
+        else:
+            try:
+                plain[name] = json.loads(json.dumps(value))
+            except TypeError:
+                continue
+    return plain, objects
+
+
+def _predictor_state(
+    predictor: Any,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]:
+    import jax
+
+    from .predictors.blackbox import FittedBlackBox
+
+    if isinstance(predictor, FittedBlackBox):
+        return {"form": "black box"}, {}, {"predictor": predictor.estimator_}
+    inner = predictor.predictor
+    if type(inner).__name__ not in _traceable_types():
+        raise TypeError(
+            f"A {type(inner).__name__} cannot be saved; set final_predictor to a built-in or "
+            "scikit-learn predictor before fitting."
+        )
+    metadata = {
+        "form": type(inner).__name__,
+        "fields": asdict(inner),
+        "n_columns": predictor.n_columns,
+        "n_outputs": predictor.n_outputs,
+    }
+    return metadata, _leaves("predictor", jax.tree.leaves(predictor.params)), {}
+
+
+def _traceable_types() -> dict[str, Any]:
+    from .predictors.linear import LinearPredictor
+    from .predictors.mlp import MLPPredictor
+
+    return {"LinearPredictor": LinearPredictor, "MLPPredictor": MLPPredictor}
+
+
+def _restored_predictor(archive: Archive, coder: Any) -> Any:
+    import jax
+
+    from .predictors.blackbox import FittedBlackBox
+    from .predictors.traceable import FittedTraceable
+
+    metadata = archive.metadata["predictor"]
+    if metadata["form"] == "black box":
+        return FittedBlackBox(archive.objects["predictor"], coder)
+    given = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in metadata["fields"].items()
+    }
+    predictor = _traceable_types()[metadata["form"]](**given)
+    n_outputs = int(metadata["n_outputs"])
+    template = predictor.init(np.random.default_rng(0), 1, 0, n_outputs)
+    params = jax.tree.unflatten(jax.tree.structure(template), _read_leaves(archive, "predictor"))
+    return FittedTraceable(predictor, params, int(metadata["n_columns"]), n_outputs)
+
+
+def _diagnostics(content: dict[str, Any]) -> Diagnostics:
+    names = {field.name for field in fields(Diagnostics)}
+    known = {name: value for name, value in content.items() if name in names}
+    for name in ("messages", "value_range"):
+        known[name] = tuple(known[name])
+    return Diagnostics(**known)

@@ -1,0 +1,1 @@
+"""Predictors: the models that are trained on selections and judged on the validation rows."""

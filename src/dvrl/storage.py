@@ -1,0 +1,510 @@
+"""Arrays, JSON and scikit-learn objects in one file, written atomically, read without pickle.
+
+An archive is a zip file with `metadata.json`, `arrays/<name>.npy` and `objects/<name>.skops`.
+A reader sees either the old file or the new one, never a mixture: the new content goes to a
+temporary name in the same directory, is flushed to the disk, and is then renamed.
+
+Reading is meant to be safe for files from elsewhere: no pickle, and only objects of known types.
+Known are what skops trusts, the Python classes of scikit-learn, skrub and dvrl, and a few
+functions by name. A package is *not* known as a whole, because packages hold functions that run
+what they are given (`numpy.testing.runstring`, `pandas.read_pickle`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import math
+import os
+import pickle
+import secrets
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Archive", "read_archive", "write_archive", "write_atomically"]
+
+FORMAT_NAME = "dvrl-archive"
+FORMAT_VERSION = 1
+METADATA_ENTRY = "metadata.json"
+# JSON has no NaN and no infinity; this key marks the objects that stand for them.
+FLOAT_MARK = "$float"
+# Fixed, so that the same content gives the same bytes. 1980 is the first year a zip file can hold.
+ENTRY_TIME = (1980, 1, 1, 0, 0, 0)
+
+# What zipfile raises, depending on which byte is wrong.
+ZIP_ERRORS = (
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+KNOWN_PACKAGES = ("sklearn", "skrub", "dvrl")
+# Parts of known packages that evaluate what they are given, or are not meant to be loaded.
+UNKNOWN_MODULES = ("skrub._data_ops", "sklearn.externals")
+UNKNOWN_MODULE_PARTS = frozenset({"tests", "conftest", "_testing", "_test_common"})
+KNOWN_NAMES = frozenset(
+    {
+        "collections.OrderedDict",
+        "functools.partial",  # as harmless as its function, which must be known too
+        "numpy.dtype",
+        # Cython classes whose indices are checked after loading, see _check_trees.
+        "sklearn.tree._tree.Tree",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.utils.validation.check_array",
+        "skrub._table_vectorizer._created_by_predicate",
+    }
+)
+# Predicates over one column, univariate scores of a column, types of a column.
+KNOWN_PREFIXES = (
+    "skrub._dataframe._common.is_",
+    "skrub.selectors._selectors._",
+    "sklearn.feature_selection._univariate_selection.",
+    "polars.datatypes.classes.",
+)
+HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE: set for classes written in Python, not Cython
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The content of a file written by `write_archive`.
+
+    Attributes
+    ----------
+    metadata : dict
+        JSON-like values: None, bool, int, float, str, lists, and dicts with text keys.
+    arrays : dict of str to ndarray
+    objects : dict of str to object
+    """
+
+    metadata: dict[str, Any]
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    objects: dict[str, Any] = field(default_factory=dict)
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def write_archive(
+    path: str | os.PathLike[str],
+    *,
+    metadata: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    objects: Mapping[str, object] | None = None,
+) -> None:
+    """Write an archive; an existing file is replaced in one step or left as it is.
+
+    Parameters
+    ----------
+    path : path-like
+        The file. Its directory must exist.
+    metadata : dict
+        None, booleans, numbers (NumPy's too; NaN and infinities survive), text, and lists, tuples
+        (read back as lists) and dicts (with text keys) of these.
+    arrays : dict of str to ndarray
+        Any dtype that needs no pickle.
+    objects : dict of str to object, optional
+        Fitted scikit-learn-like objects, stored through skops.
+
+    Raises
+    ------
+    TypeError
+        For metadata, arrays or objects of a kind that cannot be stored.
+    OSError
+        When the file cannot be written.
+    """
+    objects = {} if objects is None else objects
+    # Everything that can be refused is refused here, before anything touches the disk.
+    header = _encode_header(metadata, arrays, objects)
+    array_entries = {f"arrays/{name}.npy": _encode_array(name, a) for name, a in arrays.items()}
+    object_entries = {
+        f"objects/{name}.skops": _encode_object(name, value) for name, value in objects.items()
+    }
+
+    def write(stream: BinaryIO) -> None:
+        with zipfile.ZipFile(stream, "w") as archive:
+            _write_entry(archive, METADATA_ENTRY, header, compress=True)
+            for entry, data in array_entries.items():
+                _write_entry(archive, entry, data, compress=False)
+            for entry, data in object_entries.items():
+                _write_entry(archive, entry, data, compress=True)
+
+    write_atomically(path, write)
+
+
+def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
+    """Replace a file by what `write` puts into a stream, or leave it as it is.
+
+    Parameters
+    ----------
+    path : path-like
+        The file. A symbolic link is followed; the permissions of an existing file are kept.
+    write : callable
+        Gets a binary stream that can seek. Whatever it raises is raised again, after the
+        temporary file has been removed.
+    """
+    target = Path(path).resolve()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    # 0o666 is reduced by the user's umask, like any other new file; tempfile's 0o600 would not do.
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "w+b") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if target.exists():
+            os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(target.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a rename in the directory survive a power cut."""
+    if os.name == "nt":  # pragma: no cover - Windows cannot open directories
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_entry(archive: zipfile.ZipFile, entry: str, data: bytes, *, compress: bool) -> None:
+    information = zipfile.ZipInfo(entry, ENTRY_TIME)
+    # Floating-point arrays hardly shrink; skops files shrink to a fifth, at the lowest level too.
+    information.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    archive.writestr(information, data, compresslevel=1 if compress else None)
+
+
+def _encode_header(
+    metadata: Mapping[str, Any], arrays: Mapping[str, Any], objects: Mapping[str, Any]
+) -> bytes:
+    for name in (*arrays, *objects):
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"Names of arrays and objects are non-empty text, not {name!r}.")
+    header = {
+        "format": FORMAT_NAME,
+        "version": FORMAT_VERSION,
+        "metadata": _to_json(metadata, "metadata"),
+        "arrays": list(arrays),
+        "objects": list(objects),
+    }
+    return json.dumps(header, allow_nan=False, indent=1).encode()
+
+
+def _to_json(value: Any, where: str) -> Any:
+    """Turn a value into what JSON can hold without loss, or say where it cannot be."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {FLOAT_MARK: repr(value)}
+    if isinstance(value, list | tuple):
+        return [_to_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {
+            _checked_key(key, where): _to_json(v, f"{where}[{key!r}]") for key, v in value.items()
+        }
+    raise TypeError(
+        f"{where} is of type {type(value).__name__}, which JSON cannot hold; convert it to numbers,"
+        " text, lists or dicts, or pass it through `arrays` or `objects`."
+    )
+
+
+def _checked_key(key: object, where: str) -> str:
+    if not isinstance(key, str) or key == FLOAT_MARK:
+        raise TypeError(
+            f"{where} has the key {key!r}; the keys of dicts are text other than {FLOAT_MARK!r}."
+        )
+    return key
+
+
+def _encode_array(name: str, array: NDArray[Any]) -> bytes:
+    array = np.asarray(array)
+    # Types registered by other packages (bfloat16) would come back as raw bytes.
+    foreign = array.dtype.kind == "V" and array.dtype.fields is None
+    if array.dtype.hasobject or foreign:
+        raise TypeError(
+            f"The array {name!r} has dtype {array.dtype}, which cannot be stored without pickle;"
+            " convert it to numbers or fixed-width text."
+        )
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _encode_object(name: str, value: object) -> bytes:
+    import skops.io
+
+    try:
+        data: bytes = skops.io.dumps(value)
+    except (TypeError, pickle.PicklingError) as error:  # skops asks objects for their pickle state
+        raise TypeError(
+            f"The object {name!r} ({type(value).__name__}) cannot be stored without pickle: {error}"
+        ) from error
+    return data
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def read_archive(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Archive:
+    """Read a file written by `write_archive`; runs no code from the file.
+
+    Parameters
+    ----------
+    path : path-like
+    trusted : sequence of str
+        Full names of further types that objects in the file may have, for instance
+        `"lightgbm.sklearn.LGBMClassifier"`. Name only types from files whose origin you trust.
+
+    Returns
+    -------
+    Archive
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When the file is damaged, foreign, of a newer version, or holds objects of unknown types.
+    """
+    if isinstance(trusted, str):
+        raise TypeError(f"`trusted` is a list of type names; write trusted=[{trusted!r}].")
+    with open(path, "rb") as stream:
+        try:
+            archive = zipfile.ZipFile(stream)
+        except ZIP_ERRORS as error:
+            raise ValueError(
+                f"{os.fspath(path)} is not a complete file of dvrl (damaged, cut short, or another"
+                " kind of file); write it again or restore a copy."
+            ) from error
+        with archive:
+            header = _read_header(archive, path)
+            arrays = {
+                name: _read_array(archive, f"arrays/{name}.npy", path) for name in header["arrays"]
+            }
+            object_data = {
+                name: _read_entry(archive, f"objects/{name}.skops", path)
+                for name in header["objects"]
+            }
+    _refuse_unknown_types(object_data, trusted, path)
+    objects = {name: _decode_object(data, path) for name, data in object_data.items()}
+    return Archive(header["metadata"], arrays, objects)
+
+
+def _read_header(archive: zipfile.ZipFile, path: str | os.PathLike[str]) -> dict[str, Any]:
+    foreign = f"{os.fspath(path)} was not written by dvrl; check the path."
+    if METADATA_ENTRY not in archive.namelist():
+        raise ValueError(foreign)
+    data = _read_entry(archive, METADATA_ENTRY, path)
+    try:
+        header = json.loads(data, object_hook=_from_json)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(foreign) from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT_NAME:
+        raise ValueError(foreign)
+    version = header.get("version")
+    if not isinstance(version, int):
+        raise ValueError(foreign)
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"{os.fspath(path)} has format version {version}, this dvrl reads up to"
+            f" {FORMAT_VERSION}; upgrade dvrl to read it."
+        )
+    if not _is_complete_header(header):
+        raise _damaged(path)
+    return header
+
+
+def _is_complete_header(header: dict[str, Any]) -> bool:
+    names_are_lists = all(
+        isinstance(header.get(part), list) and all(isinstance(name, str) for name in header[part])
+        for part in ("arrays", "objects")
+    )
+    return names_are_lists and isinstance(header.get("metadata"), dict)
+
+
+def _from_json(value: dict[str, Any]) -> Any:
+    if value.keys() == {FLOAT_MARK} and value[FLOAT_MARK] in ("nan", "inf", "-inf"):
+        return float(value[FLOAT_MARK])
+    return value
+
+
+def _damaged(path: str | os.PathLike[str]) -> ValueError:
+    return ValueError(f"{os.fspath(path)} is damaged; write it again or restore a copy.")
+
+
+def _read_entry(archive: zipfile.ZipFile, entry: str, path: str | os.PathLike[str]) -> bytes:
+    try:
+        return archive.read(entry)  # checks the entry's checksum
+    except ZIP_ERRORS as error:
+        raise _damaged(path) from error
+
+
+def _read_array(archive: zipfile.ZipFile, entry: str, path: str | os.PathLike[str]) -> NDArray[Any]:
+    data = _read_entry(archive, entry, path)
+    try:
+        array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise _damaged(path) from error
+    return array
+
+
+def _refuse_unknown_types(
+    object_data: Mapping[str, bytes], trusted: Sequence[str], path: str | os.PathLike[str]
+) -> None:
+    unknown = {name for data in object_data.values() for name in _untrusted_types(data, path)}
+    unknown = {name for name in unknown - set(trusted) if not _is_known(name)}
+    if unknown:
+        names = sorted(unknown)
+        raise ValueError(
+            f"{os.fspath(path)} holds objects of types that dvrl does not know"
+            f" ({', '.join(names)}); if you trust where the file comes from, read it with"
+            f" trusted={names!r}."
+        )
+
+
+def _untrusted_types(data: bytes, path: str | os.PathLike[str]) -> list[str]:
+    import skops.io
+
+    try:
+        names: list[str] = skops.io.get_untrusted_types(data=data)
+    except Exception as error:  # skops raises many kinds for content it cannot follow
+        raise _damaged(path) from error
+    return names
+
+
+def _decode_object(data: bytes, path: str | os.PathLike[str]) -> Any:
+    """Construct an object; its types have been looked at before."""
+    import skops.io
+
+    try:
+        value = skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+    except Exception as error:
+        raise ValueError(
+            f"{os.fspath(path)} holds an object that cannot be rebuilt ({error}); it was probably"
+            " written with other versions of scikit-learn or skrub: use those, or write it again."
+        ) from error
+    _check_trees(value, path)
+    return value
+
+
+def _is_known(name: str) -> bool:
+    """Whether a type or function outside skops' own list may be loaded."""
+    if name in KNOWN_NAMES or name.startswith(KNOWN_PREFIXES):
+        return True
+    module_name, _, attribute = name.rpartition(".")
+    parts = module_name.split(".")
+    if parts[0] not in KNOWN_PACKAGES or UNKNOWN_MODULE_PARTS.intersection(parts):
+        return False
+    if any(module_name == m or module_name.startswith(m + ".") for m in UNKNOWN_MODULES):
+        return False
+    try:
+        value = getattr(importlib.import_module(module_name), attribute, None)
+    except ImportError:
+        return False
+    # Classes that the module only imports are another package's.
+    return (
+        isinstance(value, type)
+        and _is_of_known_package(value)
+        and not any(_is_of_known_package(c) and _is_cython(c) for c in value.__mro__)
+    )
+
+
+def _is_of_known_package(class_: type) -> bool:
+    return class_.__module__.split(".")[0] in KNOWN_PACKAGES
+
+
+def _is_cython(class_: type) -> bool:
+    """Whether the memory of the class would be filled from the file as it stands."""
+    return not class_.__flags__ & HEAP_TYPE
+
+
+# --- decision trees from a file ---------------------------------------------------------------
+
+
+def _check_trees(value: Any, path: str | os.PathLike[str]) -> None:
+    """Refuse decision trees whose nodes point outside their arrays.
+
+    scikit-learn follows a tree's indices without looking, so wrong ones (a damaged or forged
+    file) would crash the process or never end.
+    """
+    for part in _parts(value):
+        kind = type(part).__name__
+        if (kind == "Tree" and not _tree_is_sound(part)) or (
+            kind == "TreePredictor" and not _tree_predictor_is_sound(part)
+        ):
+            raise _damaged(path)
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Walk through everything an object holds, each part once."""
+    seen: dict[int, Any] = {}  # holds the parts too, so that no identity is used twice
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen or isinstance(part, str | bytes | int | float | type(None)):
+            continue
+        seen[id(part)] = part
+        yield part
+        if isinstance(part, Mapping):
+            waiting.extend(part.values())
+        elif isinstance(part, list | tuple | set):
+            waiting.extend(part)
+        elif isinstance(part, np.ndarray):
+            waiting.extend(part.ravel().tolist() if part.dtype.kind == "O" else ())
+        waiting.extend(getattr(part, "__dict__", {}).values())
+
+
+def _children_are_sound(leaf: NDArray[np.bool_], children: Sequence[NDArray[Any]]) -> bool:
+    """Every inner node's children come after it and exist: no loops, no way out of the array."""
+    positions = np.arange(leaf.size)[~leaf]
+    return leaf.size > 0 and all(
+        bool(np.all((child[~leaf] > positions) & (child[~leaf] < leaf.size))) for child in children
+    )
+
+
+def _tree_is_sound(tree: Any) -> bool:
+    leaf = tree.children_left == -1
+    feature = tree.feature[~leaf]
+    features_exist = np.all((feature >= 0) & (feature < tree.n_features))
+    return bool(features_exist) and _children_are_sound(
+        leaf, (tree.children_left, tree.children_right)
+    )
+
+
+def _tree_predictor_is_sound(predictor: Any) -> bool:
+    nodes = predictor.nodes
+    leaf = nodes["is_leaf"].astype(bool)
+    categorical = ~leaf & nodes["is_categorical"].astype(bool)
+    bitsets = nodes["bitset_idx"][categorical]
+    bitsets_exist = np.all(bitsets < len(predictor.raw_left_cat_bitsets)) and np.all(
+        bitsets < len(predictor.binned_left_cat_bitsets)
+    )
+    features_exist = np.all(nodes["feature_idx"][~leaf] >= 0)
+    return bool(bitsets_exist and features_exist) and _children_are_sound(
+        # unsigned in scikit-learn; compared as signed numbers
+        leaf,
+        (nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)),
+    )

@@ -1,0 +1,778 @@
+"""``DVRLClassifier`` and ``DVRLRegressor``: data valuation as scikit-learn meta-estimators.
+
+The estimators only put the pieces together: encode, ask the marginal, train, value, diagnose, fit
+the robust predictor. What happens in between is in :mod:`dvrl.training`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from .diagnostics import Diagnostics, diagnose, warn
+from .encoding import (
+    ClassEncoder,
+    FeatureEncoder,
+    TargetScaler,
+    check_validation,
+    hold_out_validation,
+    row_index,
+    take_rows,
+)
+from .marginal import Marginal
+from .padding import pad, padded_size
+from .settings import SETTING_NAMES, Settings, make_settings
+
+__all__ = ["DVRLClassifier", "DVRLRegressor", "load"]
+
+Floats = NDArray[np.float32]
+
+VALUED_ROWS = 65_536
+# Rows on which the diagnostics' own predictors are trained; more would only cost time.
+DIAGNOSED_ROWS = 20_000
+FORMAT_KIND = "valuation"
+
+_PARAMETERS_DOC = """
+    Parameters
+    ----------
+    predictor : str or object, default="linear"
+        The model whose performance on the validation rows decides what a row is worth.
+        ``"linear"`` ({linear}, also called ``{alias!r}``) and ``"mlp"`` (two ReLU
+        layers of 100 units) run inside the compiled loop. Any object with ``fit(X, y)`` and
+        ``predict`` or ``predict_proba`` works as a black box: its fits run through joblib. A
+        scikit-learn ``Pipeline`` is shown the caller's own rows, any other object the encoded
+        matrix.
+    preset : {{"default", "paper", "released"}}, default="default"
+        ``"paper"`` is Algorithm 1 of Yoon, Arik and Pfister (ICML 2020), ``"released"`` what
+        their published code does. Every parameter below that is None takes its value from here.
+    metric : str or callable, default=None
+        Reward on the validation rows: {metrics}, the name of any scikit-learn scorer, or a
+        callable ``(estimator, X, y) -> float`` (higher is better). Default: {metric!r}.
+    marginal : {{"none", "validation", "cross_fit", "out_of_bag"}}, default=None
+        Reference model whose opinion of a row's label is an input of the data value estimator:
+        fitted on the validation rows alone, cross-fitted over training and validation rows, or
+        the out-of-bag votes of a forest on both (default).
+    marginal_model : scikit-learn estimator, default=None
+        In place of the marginal's own model.
+    prior : {{"none", "marginal"}}, default=None
+        ``"marginal"`` (default): the policy starts at the marginal's probability of the label,
+        and learns a residual.
+    kl_weight : float or "auto", default=None
+        Weight of the mean Kullback-Leibler divergence of the policy from its prior, in units of
+        reward per nat. ``"auto"`` (default): 3 divided by the root of the number of validation
+        rows.
+    gradient : {{"auto", "reinforce", "antithetic", "through_fit"}}, default=None
+        How the policy's gradient is estimated: the score function, antithetic pairs of
+        selections (DisARM), or exactly, through the fit of a differentiable predictor. ``"auto"``
+        (default): through the fit where that is possible, else antithetic pairs.
+    baseline : {{"moving_average", "constant", "all_rows", "leave_one_out"}}, default=None
+        What rewards are compared with (``gradient="reinforce"`` only): the average of earlier
+        rewards; the reward of a predictor trained on one unselected batch, or on all rows; the
+        other selections of the same batch.
+    baseline_window : int, default=None
+        Length of the moving average.
+    n_selections : int or "auto", default=None
+        Selections drawn for each batch.
+    outer_iterations : int or "auto", default=None
+        Updates of the data value estimator.
+    inner_iterations : int, "converged" or "auto", default=None
+        Mini-batch steps of a built-in predictor for each selection; ``"converged"`` solves linear
+        predictors exactly (default for them).
+    batch_size : int, default=None
+        Rows of an outer iteration; all rows where there are fewer (default 2000).
+    inner_batch_size : int, default=None
+        Rows of a mini-batch (default 256).
+    inner_optimizer : {{"auto", "sgd", "adam"}}, default=None
+    learning_rate : float or "auto", default=None
+        Of the data value estimator (Adam).
+    inner_learning_rate : float or "auto", default=None
+        Of the mini-batch steps.
+    l2 : float, default=None
+        Ridge penalty of built-in predictors, as ``1 / C`` in scikit-learn (default 1).
+    predictor_start : {{"reset", "persistent"}}, default=None
+        Whether mini-batch fits start afresh in each outer iteration, or where the last ended.
+    pretrained : None, "all_rows" or pytree, default=None
+        State from which mini-batch fits start: fitted on all training rows first, or handed in
+        (the parameters of a fitted estimator's ``predictor_.params``).
+    exploration_weight : float, default=None
+        Weight of the penalty on a mean value outside [.1, .9] (released code: 1000).
+    averaging : bool, default=None
+        Average the estimator's parameters over the last part of the run.
+    ensemble_size : int or "auto", default=None
+        Estimators trained from different seeds; their mean is the value, their spread
+        ``data_values_std_``.
+    max_seconds : float, default=None
+        Time limit of the training loop.
+    patience : int, default=None
+        Hold back part of the validation rows, stop after so many outer iterations without a
+        better reward on them, and return to the best.
+    stopping_fraction : float, default=None
+        Share of the validation rows held back for `patience` (default .25).
+    validation_fraction : float, default=0.2
+        Share of the rows held out when `fit` gets no validation rows.
+    final_predictor : object, default=None
+        Model behind `predict`, trained with the values as weights; default: the predictor.
+    checkpoint : str or path, default=None
+        File to keep the run in while it goes on.
+    resume : bool, default=False
+        Go on from `checkpoint` where it exists. The result is the same, to the bit, as that of a
+        run that was never interrupted.
+    callback : callable, default=None
+        Called with a :class:`dvrl.training.Progress` after each chunk of outer iterations.
+    n_jobs : int, default=None
+        Black-box fits, and threads of the marginal's forest, at once (joblib).
+    random_state : int, RandomState or None, default=None
+        With an int, the same values on every run, to the bit.
+    verbose : int, default=0
+        1 prints progress to standard error.
+"""
+
+_ATTRIBUTES_DOC = """
+    Attributes
+    ----------
+    data_values_ : ndarray of shape (n_rows,)
+        Between 0 and 1: the probability with which the row is selected for training. Rows held
+        out for validation are valued as unseen rows.
+    data_values_std_ : ndarray of shape (n_rows,)
+        Spread over the ensemble; NaN for an ensemble of one.
+    marginal_values_ : ndarray of shape (n_rows,)
+        The control: the marginal's own probability of the label. Absent without a marginal.
+    diagnostics_ : Diagnostics
+        What the run says of itself; its messages are also issued as warnings.
+    history_ : dict of ndarray
+        Per outer iteration: iteration, reward, baseline, mean_value, kl_divergence, redrawn.
+    validation_indices_ : ndarray of int or None
+        Rows held out for validation when `fit` got none.
+    predictor_ : FittedTraceable or FittedBlackBox
+        The robust predictor behind `predict`: trained with the values as weights.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where the rows came as a frame.
+"""
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Encoded training and validation rows."""
+
+    X: Floats
+    Y: Floats
+    X_validation: Floats
+    Y_validation: Floats
+
+
+class _BaseDVRL(BaseEstimator):
+    """What classification and regression share."""
+
+    _task: ClassVar[str]
+    coder_: Any
+    _default_metric: ClassVar[str]
+
+    def _released_metric(self) -> str:
+        """The metric of the released code for this task."""
+        raise NotImplementedError
+
+    def __init__(
+        self,
+        predictor: Any = "linear",
+        *,
+        preset: str = "default",
+        metric: Any = None,
+        marginal: str | None = None,
+        marginal_model: Any = None,
+        prior: str | None = None,
+        kl_weight: float | str | None = None,
+        gradient: str | None = None,
+        baseline: str | None = None,
+        baseline_window: int | None = None,
+        n_selections: int | str | None = None,
+        outer_iterations: int | str | None = None,
+        inner_iterations: int | str | None = None,
+        batch_size: int | None = None,
+        inner_batch_size: int | None = None,
+        inner_optimizer: str | None = None,
+        learning_rate: float | str | None = None,
+        inner_learning_rate: float | str | None = None,
+        l2: float | None = None,
+        predictor_start: str | None = None,
+        pretrained: Any = None,
+        exploration_weight: float | None = None,
+        averaging: bool | None = None,
+        ensemble_size: int | str | None = None,
+        max_seconds: float | None = None,
+        patience: int | None = None,
+        stopping_fraction: float | None = None,
+        validation_fraction: float = 0.2,
+        final_predictor: Any = None,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        callback: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.predictor = predictor
+        self.preset = preset
+        self.metric = metric
+        self.marginal = marginal
+        self.marginal_model = marginal_model
+        self.prior = prior
+        self.kl_weight = kl_weight
+        self.gradient = gradient
+        self.baseline = baseline
+        self.baseline_window = baseline_window
+        self.n_selections = n_selections
+        self.outer_iterations = outer_iterations
+        self.inner_iterations = inner_iterations
+        self.batch_size = batch_size
+        self.inner_batch_size = inner_batch_size
+        self.inner_optimizer = inner_optimizer
+        self.learning_rate = learning_rate
+        self.inner_learning_rate = inner_learning_rate
+        self.l2 = l2
+        self.predictor_start = predictor_start
+        self.pretrained = pretrained
+        self.exploration_weight = exploration_weight
+        self.averaging = averaging
+        self.ensemble_size = ensemble_size
+        self.max_seconds = max_seconds
+        self.patience = patience
+        self.stopping_fraction = stopping_fraction
+        self.validation_fraction = validation_fraction
+        self.final_predictor = final_predictor
+        self.checkpoint = checkpoint
+        self.resume = resume
+        self.callback = callback
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Self:
+        """Learn what every training row is worth, and train the robust predictor.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features)
+            Training rows: numbers, or a pandas or Polars frame with categories, text, dates and
+            gaps.
+        y : array-like of shape (n_rows,)
+            Labels or targets.
+        X_val : like X, of shape (n_validation_rows, n_features), optional
+            Clean validation rows. Without them, `validation_fraction` of the rows is held out.
+        y_val : array-like of shape (n_validation_rows,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or settings that cannot be used; the message says what to do.
+        """
+        settings = self._settings()
+        given = check_validation(X_val, y_val)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        encoder = FeatureEncoder()
+        matrix = encoder.fit_transform(X, estimator=self)
+        check_consistent_length(X, y)
+        coder = self._new_coder().fit(y)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        if given:
+            train = np.arange(len(matrix))
+            self.validation_indices_ = None
+            X_held, y_held = X_val, y_val
+            validation = encoder.transform(X_val, estimator=self)
+            targets_held = coder.encode(y_val, name="y_val")
+        else:
+            train, held = hold_out_validation(
+                y, self.validation_fraction, self._task, np.random.default_rng(seed)
+            )
+            self.validation_indices_ = held
+            X_held, y_held = take_rows(X, held), np.asarray(y)[held]
+            validation, targets_held = matrix[held], coder.encode(y)[held]
+        data = _Data(matrix[train], coder.encode(y)[train], validation, targets_held)
+        self.encoder_, self.coder_, self._index = encoder, coder, row_index(X)
+        self._labels = np.asarray(y)
+        self.marginal_ = self._fit_marginal(settings, data, seed)
+        rows = (X if given else take_rows(X, train), np.asarray(y)[train], X_held, y_held)
+        self._learn(settings, data, rows, seed)
+        self._value_training_rows(train, data)
+        self._diagnose(data)
+        self._fit_final(settings, X, np.asarray(y), matrix, seed)
+        del self._engine, self._result
+        warn(self.diagnostics_)
+        return self
+
+    def _settings(self) -> Settings:
+        given = {name: getattr(self, name) for name in SETTING_NAMES}
+        return make_settings(self.preset, given)
+
+    def _new_coder(self) -> ClassEncoder | TargetScaler:
+        return ClassEncoder() if self._task == "classification" else TargetScaler()
+
+    def _fit_marginal(self, settings: Settings, data: _Data, seed: int) -> Marginal:
+        marginal = Marginal(
+            settings.marginal,
+            task=self._task,
+            model=self.marginal_model,
+            n_jobs=self.n_jobs,
+            random_state=seed,
+        )
+        return marginal.fit(data.X, data.Y, data.X_validation, data.Y_validation)
+
+    def _learn(
+        self, settings: Settings, data: _Data, rows: tuple[Any, Any, Any, Any], seed: int
+    ) -> None:
+        """Train the data value estimators."""
+        from .assembly import Assembly
+
+        self._prior = settings.prior == "marginal"
+        differences = self.marginal_.differences(data.Y, self.marginal_.train_scores_)
+        assembly = Assembly(
+            task=self._task,
+            coder=self.coder_,
+            settings=settings,
+            metric=self._metric(settings),
+            predictor=self.predictor,
+            n_jobs=self.n_jobs,
+            seed=seed,
+        )
+        self._engine = assembly.engine(
+            data.X,
+            data.Y,
+            differences,
+            self._prior_logits(data.Y, self.marginal_.train_scores_),
+            data.X_validation,
+            data.Y_validation,
+            rows,
+        )
+        self._result = assembly.train(
+            self._engine,
+            pretrained=self.pretrained,
+            checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
+            resume=self.resume,
+            callback=self._progress,
+        )
+        self._estimators = self._result.estimators
+        self.n_members_ = assembly.ensemble_size
+        self.history_ = {
+            "iteration": np.arange(1, self._result.n_iterations + 1),
+            **{name: values.mean(axis=1) for name, values in self._result.history.items()},
+        }
+
+    def _metric(self, settings: Settings) -> Any:
+        if settings.metric is None:
+            return self._default_metric
+        if isinstance(settings.metric, str) and settings.metric == "released":
+            return self._released_metric()
+        return settings.metric
+
+    def _progress(self, progress: Any) -> None:
+        if self.callback is not None:
+            self.callback(progress)
+        if self.verbose:
+            import sys
+
+            left = progress.seconds_left
+            print(
+                f"outer iteration {progress.iteration}/{progress.total}, "
+                f"reward {progress.reward:.4f}, {left:.0f} s left",
+                file=sys.stderr,
+            )
+
+    def _prior_logits(self, Y: Floats, scores: Floats) -> Floats:
+        if not self._prior:
+            return np.zeros(len(Y), np.float32)
+        probability = self.marginal_.label_probability(Y, scores).astype(np.float64)
+        return np.log(probability / (1 - probability)).astype(np.float32)
+
+    # ------------------------------------------------------------------ valuing
+
+    def _members_values(self, X: Floats, Y: Floats, scores: Floats) -> Floats:
+        """Values (n_members, n_rows) of encoded rows."""
+        from .training import member_logits
+
+        differences = self.marginal_.differences(Y, scores)
+        prior = self._prior_logits(Y, scores)
+        n_columns = padded_size(X.shape[1])
+        parts = []
+        for start in range(0, len(X), VALUED_ROWS):
+            block = slice(start, start + VALUED_ROWS)
+            size = len(X[block])
+            padded = padded_size(size)
+            logits = member_logits(
+                self._estimators,
+                pad(X[block], padded, n_columns),
+                pad(Y[block], padded),
+                pad(differences[block], padded),
+                pad(prior[block], padded),
+            )
+            parts.append(np.asarray(logits)[:, :size])
+        joined = np.concatenate(parts, axis=1).astype(np.float64)
+        return (0.5 * (1.0 + np.tanh(0.5 * joined))).astype(np.float32)
+
+    def _value_training_rows(self, train: NDArray[np.intp], data: _Data) -> None:
+        trained = self._members_values(data.X, data.Y, self.marginal_.train_scores_)
+        members = np.empty((len(trained), len(self._labels)), np.float32)
+        control = np.empty(len(self._labels), np.float32)
+        label_scores = np.empty((len(self._labels), data.Y.shape[1]), np.float32)
+        members[:, train] = trained
+        control[train] = self.marginal_.label_probability(data.Y, self.marginal_.train_scores_)
+        label_scores[train] = self.marginal_.train_scores_
+        if self.validation_indices_ is not None:
+            held, scores = self.validation_indices_, self.marginal_.validation_scores_
+            members[:, held] = self._members_values(data.X_validation, data.Y_validation, scores)
+            control[held] = self.marginal_.label_probability(data.Y_validation, scores)
+            label_scores[held] = scores
+        self._trained_members = trained
+        self.data_values_ = members.mean(axis=0).astype(np.float64)
+        self.data_values_std_ = (
+            members.std(axis=0, ddof=1).astype(np.float64)
+            if len(members) > 1
+            else np.full(members.shape[1], np.nan)
+        )
+        self._label_scores = label_scores
+        if self.marginal_.kind != "none":
+            self.marginal_values_ = control.astype(np.float64)
+
+    def value(self, X: Any, y: Any) -> NDArray[np.float64]:
+        """Value rows that were not part of the training.
+
+        Parameters
+        ----------
+        X : like the training rows, of shape (k, n_features)
+        y : array-like of shape (k,)
+
+        Returns
+        -------
+        ndarray of shape (k,)
+            Between 0 and 1, comparable with ``data_values_``.
+        """
+        check_is_fitted(self)
+        matrix = self.encoder_.transform(X, estimator=self)
+        check_consistent_length(X, y)
+        targets = self.coder_.encode(y)
+        scores = self.marginal_.scores(matrix)
+        return self._members_values(matrix, targets, scores).mean(axis=0).astype(np.float64)
+
+    # ------------------------------------------------------------------ what the run says of itself
+
+    def _diagnose(self, data: _Data) -> None:
+        engine, result = self._engine, self._result
+        values = self._trained_members.mean(axis=0)
+        n = len(values)
+        rows = None
+        if n > DIAGNOSED_ROWS:
+            rng = np.random.default_rng(0)
+            rows = np.sort(rng.choice(n, DIAGNOSED_ROWS, replace=False)).astype(np.int32)
+        size = len(engine.problem.mask)
+
+        def judged(weights: Floats) -> tuple[float, Floats]:
+            chosen = pad(weights, size) if rows is None else weights[rows]
+            # Only the relations between rows are compared, not the total weight.
+            return engine.reward((chosen * (n / weights.sum())).astype(np.float32), rows)
+
+        control = None
+        if self.marginal_.kind != "none":
+            scores = self.marginal_.train_scores_
+            control = self.marginal_.label_probability(data.Y, scores)
+        upper = np.zeros(n, np.float32)
+        upper[np.argsort(values, kind="stable")[n // 2 :]] = 1.0
+        reward_uniform, scores_uniform = judged(np.ones(n, np.float32))
+        reward_lower, scores_lower = judged(1 - upper)
+        n_drawn = len(result.history["redrawn"]) * engine.program.n_selections
+        self.diagnostics_: Diagnostics = diagnose(
+            values,
+            history_reward=result.history["reward"].mean(axis=1),
+            reward_weighted=judged(np.clip(values, 1e-6, None))[0],
+            reward_uniform=reward_uniform,
+            reward_upper_half=judged(upper)[0],
+            reward_lower_half=reward_lower,
+            reward_marginal=None if control is None else judged(control)[0],
+            members=self._trained_members if len(self._trained_members) > 1 else None,
+            label_probability=control,
+            row_rewards_uniform=self._row_rewards(scores_uniform),
+            row_rewards_lower_half=self._row_rewards(scores_lower),
+            history_held_back=result.held_back[:, 1] if len(result.held_back) else None,
+            resampled_share=float(result.history["redrawn"].mean(axis=1).sum() / n_drawn),
+            reached_limit=result.stop_reason == "iterations",
+            n_iterations=result.n_iterations,
+            stop_reason=result.stop_reason,
+            seconds=result.seconds,
+            n_fits=engine.n_fits,
+        )
+
+    def _row_rewards(self, scores: Floats) -> NDArray[np.float64] | None:
+        """Reward of each validation row, for metrics that are means over rows."""
+        name = self._engine.program.reward.name
+        mask = np.asarray(self._engine.problem.validation_mask) > 0
+        Y = np.asarray(self._engine.problem.Y_validation)[mask].astype(np.float64)
+        scores = scores[: len(mask)][mask[: len(scores)]].astype(np.float64)
+        if name == "log_loss":
+            return np.log(np.clip((Y * scores).sum(axis=1), 1e-7, None))
+        if name == "accuracy":
+            return (Y.argmax(axis=1) == scores.argmax(axis=1)).astype(np.float64)
+        if name == "mse":
+            return -((Y - scores)[:, 0] ** 2)
+        return None
+
+    # ------------------------------------------------------------------ the robust predictor
+
+    def _fit_final(
+        self, settings: Settings, X: Any, y: NDArray[Any], matrix: Floats, seed: int
+    ) -> None:
+        from .assembly import fit_final_predictor
+
+        chosen = self.predictor if self.final_predictor is None else self.final_predictor
+        self.predictor_, self._original_rows = fit_final_predictor(
+            chosen,
+            task=self._task,
+            coder=self.coder_,
+            settings=settings,
+            X=X,
+            y=y,
+            matrix=matrix,
+            weights=self.data_values_.astype(np.float32),
+            n_jobs=self.n_jobs,
+            seed=seed,
+        )
+        if self.marginal_.kind == "none":  # the reasons of `suspects` then come from here
+            self._label_scores = self.predictor_.scores(X if self._original_rows else matrix)
+
+    def _scores(self, X: Any) -> Floats:
+        check_is_fitted(self)
+        matrix = self.encoder_.transform(X, estimator=self)
+        scores: Floats = self.predictor_.scores(X if self._original_rows else matrix)
+        return scores
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict with the robust predictor, trained with the values as weights.
+
+        Parameters
+        ----------
+        X : like the training rows, of shape (k, n_features)
+
+        Returns
+        -------
+        ndarray of shape (k,)
+            Labels, or targets in their own units.
+        """
+        decoded: NDArray[Any] = self.coder_.decode(self._scores(X))
+        return decoded
+
+    # ------------------------------------------------------------------ tables
+
+    def to_frame(self) -> Any:
+        """Values as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per training row, with the caller's index: ``data_value``,
+            ``data_value_std``, ``marginal`` (where there is one) and ``rank`` (1 is the lowest
+            value).
+        """
+        import pandas as pd
+
+        check_is_fitted(self)
+        columns: dict[str, Any] = {
+            "data_value": self.data_values_,
+            "data_value_std": self.data_values_std_,
+        }
+        if hasattr(self, "marginal_values_"):
+            columns["marginal"] = self.marginal_values_
+        ranks = np.empty(len(self.data_values_), np.int64)
+        ranks[np.argsort(self.data_values_, kind="stable")] = np.arange(1, len(ranks) + 1)
+        columns["rank"] = ranks
+        return pd.DataFrame(columns, index=self._index)
+
+    def suspects(self, fraction: float = 0.1) -> Any:
+        """Rows of the lowest values, worst first, with reasons.
+
+        Parameters
+        ----------
+        fraction : float, default=0.1
+            Share of the training rows, above 0 and at most 1.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the caller's index: ``label``, ``expected_label`` (what the marginal, or without
+            one the robust predictor, expects), ``label_probability`` (by the marginal),
+            ``data_value`` and ``data_value_std``.
+        """
+        import pandas as pd
+
+        check_is_fitted(self)
+        if not 0 < fraction <= 1:
+            raise ValueError(f"fraction={fraction!r} must lie above 0 and be at most 1.")
+        n_suspects = max(1, round(fraction * len(self.data_values_)))
+        order = np.argsort(self.data_values_, kind="stable")[:n_suspects]
+        expected = self.coder_.decode(self._label_scores[order])
+        return pd.DataFrame(
+            {
+                "label": self._labels[order],
+                "expected_label": expected,
+                "label_probability": (
+                    self.marginal_values_[order] if hasattr(self, "marginal_values_") else np.nan
+                ),
+                "data_value": self.data_values_[order],
+                "data_value_std": self.data_values_std_[order],
+            },
+            index=order if self._index is None else self._index[order],
+        )
+
+    # ------------------------------------------------------------------ keeping
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator to one file, without pickle.
+
+        Parameters
+        ----------
+        path : path-like
+            Replaced in one step if it exists. Read it with :func:`dvrl.load`.
+        """
+        from .persistence import save
+
+        check_is_fitted(self)
+        save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, *, trusted: tuple[str, ...] = ()) -> Self:
+        """Read a fitted estimator written by :meth:`save`.
+
+        Parameters
+        ----------
+        path : path-like
+        trusted : tuple of str
+            Types outside scikit-learn, skrub and dvrl that the file may create, such as those of
+            a black-box predictor; the error names them.
+        """
+        loaded = load(path, trusted=trusted)
+        if not isinstance(loaded, cls):
+            raise ValueError(f"{path} holds a {type(loaded).__name__}; load it with dvrl.load.")
+        return loaded
+
+
+class DVRLClassifier(ClassifierMixin, _BaseDVRL):
+    """Value the rows of a classification table by reinforcement learning."""
+
+    coder_: ClassEncoder
+    _task = "classification"
+    _default_metric = "log_loss"
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Class labels, in the order of the columns of `predict_proba`."""
+        classes: NDArray[Any] = self.coder_.classes_
+        return classes
+
+    def _released_metric(self) -> str:
+        # The released AUC knows two classes only.
+        return "auc" if self.coder_.n_outputs == 2 else "accuracy"
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Class probabilities of the robust predictor.
+
+        Parameters
+        ----------
+        X : like the training rows, of shape (k, n_features)
+
+        Returns
+        -------
+        ndarray of shape (k, n_classes)
+            Rows add to one.
+        """
+        scores = np.clip(self._scores(X).astype(np.float64), 0.0, None)
+        return scores / scores.sum(axis=1, keepdims=True)
+
+
+class DVRLRegressor(RegressorMixin, _BaseDVRL):
+    """Value the rows of a regression table by reinforcement learning."""
+
+    coder_: TargetScaler
+    _task = "regression"
+    _default_metric = "mse"
+
+    def _released_metric(self) -> str:
+        return "rmspe"
+
+
+_CLASSIFIER_EXAMPLE = """
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from dvrl import DVRLClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> valuation = DVRLClassifier(outer_iterations=20, random_state=0)
+    >>> _ = valuation.fit(X[:200], y[:200], X_val=X[200:300], y_val=y[200:300])
+    >>> valuation.data_values_.shape
+    (200,)
+    >>> valuation.suspects(fraction=0.05).shape
+    (10, 5)
+    """
+_REGRESSOR_EXAMPLE = """
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from dvrl import DVRLRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> valuation = DVRLRegressor(outer_iterations=20, random_state=0)
+    >>> _ = valuation.fit(X[:200], y[:200], X_val=X[200:300], y_val=y[200:300])
+    >>> bool((valuation.data_values_ >= 0).all() and (valuation.data_values_ <= 1).all())
+    True
+    """
+
+
+def _document(cls: type, example: str, **words: Any) -> None:
+    cls.__doc__ = f"{cls.__doc__}\n{_PARAMETERS_DOC.format(**words)}{_ATTRIBUTES_DOC}{example}"
+
+
+_document(
+    DVRLClassifier,
+    _CLASSIFIER_EXAMPLE,
+    linear="logistic or softmax regression",
+    alias="logistic",
+    metrics='``"log_loss"``, ``"accuracy"``, ``"auc"``',
+    metric="log_loss",
+)
+_document(
+    DVRLRegressor,
+    _REGRESSOR_EXAMPLE,
+    linear="ridge regression",
+    alias="ridge",
+    metrics='``"mse"``, ``"mae"``, ``"rmspe"``, ``"r2"``',
+    metric="mse",
+)
+
+
+def load(path: str | Path, *, trusted: tuple[str, ...] = ()) -> Any:
+    """Read a fitted :class:`DVRLClassifier` or :class:`DVRLRegressor`.
+
+    Parameters
+    ----------
+    path : path-like
+        Written by ``save``.
+    trusted : tuple of str
+        Types outside scikit-learn, skrub and dvrl that the file may create.
+
+    Returns
+    -------
+    DVRLClassifier or DVRLRegressor
+    """
+    from .persistence import load as load_estimator
+
+    return load_estimator(Path(path), trusted=trusted)

@@ -1,0 +1,43 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def small_table() -> pd.DataFrame:
+    """60 rows of two classes, with a numeric and a text feature and a column of row names."""
+    rng = np.random.default_rng(0)
+    size = rng.normal(size=60)
+    return pd.DataFrame(
+        {
+            "name": [f"r{number}" for number in range(60)],
+            "size": size,
+            "colour": rng.choice(["red", "green"], size=60),
+            "label": np.where(size + 0.3 * rng.normal(size=60) > 0, "yes", "no"),
+        }
+    )
+
+
+@pytest.fixture
+def train_csv(tmp_path: Path, small_table: pd.DataFrame) -> Path:
+    path = tmp_path / "train.csv"
+    small_table.iloc[:40].to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def valid_csv(tmp_path: Path, small_table: pd.DataFrame) -> Path:
+    path = tmp_path / "valid.csv"
+    small_table.iloc[40:].to_csv(path, index=False)
+    return path

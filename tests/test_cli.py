@@ -1,0 +1,323 @@
+"""The command line: what it writes, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from dvrl import cli
+from dvrl.cli import InputError, Task, app, guess_task
+
+QUICK = ["--outer-iterations", "5", "--ensemble-size", "1"]
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def assert_one_sentence(result, *parts: str) -> None:
+    """Exit code 2, one line on standard error with these parts, no traceback."""
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+# --------------------------------------------------------------------- help, version, usage
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["value", "--help"]])
+def test_help_explains_and_names_the_exit_codes(arguments):
+    result = run(*arguments)
+    assert result.exit_code == 0
+    assert "Exit codes" in result.stdout
+
+
+def test_help_is_quick_because_nothing_heavy_is_loaded():
+    code = (
+        "import sys; from dvrl.cli import app; "
+        "app(['value', '--help'], standalone_mode=False); "
+        "print([m for m in ('jax', 'sklearn', 'pandas', 'skrub') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_installed_command_prints_its_version():
+    command = Path(sys.executable).with_name("dvrl")
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("dvrl ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["value"], ["value", "a.csv"], ["nonsense"], ["value", "a.csv", "--target", "y", "--seed=-1"]],
+)
+def test_wrong_usage_exits_with_2(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+# ------------------------------------------------------------------- bad input, before any work
+
+
+def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path: Path, train_csv: Path):
+    output = tmp_path / "values.parquet"
+    before = sorted(tmp_path.iterdir())
+    cases = [
+        ([tmp_path / "absent.csv", "--target", "label", "-o", output], "no file"),
+        ([train_csv, "--target", "lable", "-o", output], "'label'"),
+        ([train_csv, "--target", "label", "--id", "nobody", "-o", output], "nobody"),
+        ([train_csv, "--target", "label", "--id", "label", "-o", output], "two columns"),
+        ([train_csv, "--target", "label", "-o", tmp_path / "values.xlsx"], "ending"),
+        ([train_csv, "--target", "label", "-o", tmp_path / "no" / "v.csv"], "no folder"),
+        ([train_csv, "--target", "label", "-o", tmp_path], "ending"),
+        ([train_csv, "--target", "label", "-o", train_csv], "named twice"),
+        ([train_csv, "--target", "label", "-o", output, "--model", output], "named twice"),
+        ([train_csv, "--target", "label", "-o", output, "--figure", "a.doc"], "ending"),
+        ([train_csv, "--target", "label", "-o", output, "--resume"], "--checkpoint"),
+        ([train_csv, "--target", "label", "-o", output, "--predictor", "ridge"], "logistic"),
+    ]
+    for arguments, part in cases:
+        assert_one_sentence(run("value", *arguments), part)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_validation_table_needs_the_same_columns(tmp_path: Path, train_csv, small_table):
+    valid = tmp_path / "valid.csv"
+    small_table[["size", "label"]].to_csv(valid, index=False)
+    result = run(
+        "value", train_csv, "--target", "label", "--valid", valid, "-o", tmp_path / "v.csv"
+    )
+    assert_one_sentence(result, "valid.csv", "'colour'")
+
+
+def test_id_column_may_not_be_a_column_of_the_output(tmp_path: Path, small_table):
+    train = tmp_path / "train.csv"
+    small_table.rename(columns={"name": "rank"}).to_csv(train, index=False)
+    result = run("value", train, "--target", "label", "--id", "rank", "-o", tmp_path / "v.csv")
+    assert_one_sentence(result, "rename")
+
+
+def test_missing_lightgbm_is_one_sentence(tmp_path: Path, train_csv, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    result = run(
+        "value",
+        train_csv,
+        "--target",
+        "label",
+        "-o",
+        tmp_path / "v.csv",
+        "--predictor",
+        "lightgbm",
+    )
+    assert_one_sentence(result, 'pip install "dvrl[lightgbm]"')
+
+
+def test_debug_shows_the_error_itself(tmp_path: Path):
+    result = run("--debug", "value", tmp_path / "absent.csv", "--target", "label")
+    assert isinstance(result.exception, InputError)
+
+
+def test_ctrl_c_exits_with_130_and_names_the_checkpoint(tmp_path: Path, train_csv, monkeypatch):
+    checkpoint = tmp_path / "run.checkpoint"
+
+    class Interrupted:
+        def set_params(self, **_):
+            return self
+
+        def fit(self, *_, **__):
+            checkpoint.write_bytes(b"state")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_make_valuer", lambda *_, **__: Interrupted())
+    result = run(
+        "value",
+        train_csv,
+        "--target",
+        "label",
+        "-o",
+        tmp_path / "v.csv",
+        "--checkpoint",
+        checkpoint,
+    )
+    assert result.exit_code == 130
+    assert str(checkpoint) in result.stderr
+    assert "--resume" in result.stderr
+    assert not (tmp_path / "v.csv").exists()
+
+
+def test_demo_refuses_a_file_as_its_folder(train_csv: Path):
+    assert_one_sentence(run("demo", "--output", train_csv), "is a file")
+
+
+# ----------------------------------------------------------------------------- guessing the task
+
+
+@pytest.mark.parametrize(
+    ("column", "task"),
+    [
+        (["yes", "no"], Task.classification),
+        ([True, False, True], Task.classification),
+        (pd.Categorical(["a", "b"]), Task.classification),
+        ([0, 1, 1, 0], Task.classification),
+        ([0.0, 1.0, None, 0.0], Task.classification),
+        ([1, 2, 3, 4, 5], Task.regression),
+        (np.arange(1000) % 20, Task.classification),
+        (np.arange(1000) % 21, Task.regression),
+        (np.arange(400) % 20, Task.regression),
+        ([0.5, 1.5, 0.5, 1.5], Task.regression),
+    ],
+)
+def test_guess_task(column, task):
+    assert guess_task(pd.Series(column))[0] is task
+
+
+def test_guess_task_refuses_dates():
+    with pytest.raises(InputError, match="dates"):
+        guess_task(pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"])))
+
+
+# ------------------------------------------------------------------------------------- progress
+
+
+def test_plain_progress_lines_come_now_and_then(capsys):
+    lines = cli._PlainLines("Valuing rows")
+    for iteration in range(1, 101):
+        lines(
+            SimpleNamespace(
+                iteration=iteration,
+                total=100,
+                reward=-0.25,
+                seconds_elapsed=iteration / 100,
+                seconds_left=90.0 if iteration < 100 else None,
+            )
+        )
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) in (10, 11)
+    assert printed[0] == "Valuing rows: 1 of 100, reward -0.2500, 1 min 30 s left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3.14, "3.1 s"), (61, "1 min 1 s"), (7260, "2 h 1 min")]
+)
+def test_duration(seconds, text):
+    assert cli._duration(seconds) == text
+
+
+# ----------------------------------------------------------------------------------- end to end
+
+
+def test_value_then_score(tmp_path: Path, train_csv: Path, valid_csv: Path):
+    output, model, figure = (tmp_path / name for name in ("v.parquet", "m.dvrl", "f.png"))
+    result = run(
+        "value",
+        train_csv,
+        "--target",
+        "label",
+        "--id",
+        "name",
+        "--valid",
+        valid_csv,
+        "-o",
+        output,
+        "--model",
+        model,
+        "--figure",
+        figure,
+        *QUICK,
+    )
+    assert result.exit_code == 0, result.output
+    assert "Task: classification" in result.stdout
+    assert "reward" in result.stderr
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    values = pd.read_parquet(output)
+    assert values["name"].tolist() == [f"r{number}" for number in range(40)]
+    assert values["data_value"].between(0, 1).all()
+
+    scored_csv = tmp_path / "scored.csv"
+    result = run("score", model, valid_csv, "--target", "label", "--id", "name", "-o", scored_csv)
+    assert result.exit_code == 0, result.output
+    scored = pd.read_csv(scored_csv)
+    assert list(scored) == ["name", "data_value", "prediction", "probability"]
+    assert set(scored["prediction"]) <= {"yes", "no"}
+
+    result = run("score", model, valid_csv, "-o", scored_csv)
+    assert result.exit_code == 0, result.output
+    assert list(pd.read_csv(scored_csv)) == ["row", "prediction", "probability"]
+
+
+def test_value_of_a_regression_table_without_validation_rows(tmp_path: Path, small_table):
+    train, output = tmp_path / "train.parquet", tmp_path / "values.csv"
+    small_table.drop(columns="name").to_parquet(train)
+    result = run("value", train, "--target", "size", "-o", output, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "Task: regression" in result.stdout
+    assert "held out" in result.stdout
+    assert pd.read_csv(output)["row"].tolist() == list(range(60))
+
+
+def test_the_same_seed_writes_the_same_values_and_quiet_is_quiet(tmp_path: Path, train_csv):
+    written = []
+    for name in ("a.csv", "b.csv"):
+        result = run(
+            "value", train_csv, "--target", "label", "-o", tmp_path / name, "--quiet", *QUICK
+        )
+        assert result.exit_code == 0, result.output
+        assert result.stdout == ""
+        written.append((tmp_path / name).read_bytes())
+    assert written[0] == written[1]
+
+
+def test_strict_turns_a_warning_into_exit_code_1(tmp_path: Path, train_csv, monkeypatch):
+    make = cli._make_valuer
+
+    def flagged(*arguments, **settings):
+        valuer = make(*arguments, **settings)
+        fit = valuer.fit
+
+        def fit_and_flag(*rows, **more):
+            import dataclasses
+
+            fit(*rows, **more)
+            valuer.diagnostics_ = dataclasses.replace(valuer.diagnostics_, messages=("Flat.",))
+            return valuer
+
+        valuer.fit = fit_and_flag
+        return valuer
+
+    monkeypatch.setattr(cli, "_make_valuer", flagged)
+    arguments = ["value", train_csv, "--target", "label", "-o", tmp_path / "v.csv", *QUICK]
+    result = run(*arguments, "--strict")
+    assert result.exit_code == 1
+    assert "warning: Flat." in result.stderr
+    assert (tmp_path / "v.csv").exists()
+    assert run(*arguments).exit_code == 0
+
+
+def test_demo_writes_what_it_says(tmp_path: Path):
+    folder = tmp_path / "demo"
+    result = run("demo", "--quick", "--output", folder)
+    assert result.exit_code == 0, result.output
+    assert "AUROC" in result.stdout
+    assert "oracle" in result.stdout
+    values = pd.read_parquet(folder / "values.parquet")
+    assert values["is_flipped"].sum() == 60
+    assert ((values["label"] != values["correct_label"]) == values["is_flipped"]).all()
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_demo_finds_the_flipped_rows(tmp_path: Path):
+    result = run("demo", "--output", tmp_path / "demo")
+    assert result.exit_code == 0, result.output
+    values = pd.read_parquet(tmp_path / "demo" / "values.parquet")
+    lowest = values.nsmallest(200, "data_value")
+    assert lowest["is_flipped"].mean() > 0.8
