@@ -379,7 +379,7 @@ def test_bad_labels_are_refused(labels, message):
 @pytest.mark.parametrize("unknown", [["c", "d", "a"], [1, 2], [True, False]])
 def test_unknown_labels_are_named(unknown):
     coder = ClassEncoder().fit(["a", "b"])
-    with pytest.raises(ValueError, match="y_val holds labels .* do not have: .*drop these rows"):
+    with pytest.raises(ValueError, match=r"y_val holds labels .* do not have: .*drop these rows"):
         coder.encode(unknown, name="y_val")
 
 

@@ -29,7 +29,10 @@ def frame() -> pd.DataFrame:
 def test_round_trip(tmp_path, frame, name):
     write_table(frame, tmp_path / name)
     back = read_table(tmp_path / name)
-    assert_frame_equal(back, frame, check_dtype=name.endswith(("parquet", "pq")))
+    if not name.endswith(("parquet", "pq")):
+        # Text does not say whether days are counted in seconds or microseconds.
+        back["day"] = back["day"].astype(frame["day"].dtype)
+    assert_frame_equal(back, frame)
     assert back["a"].isna().tolist() == [False, True, False]
     assert pd.api.types.is_datetime64_any_dtype(back["day"])
     assert os.listdir(tmp_path) == [name]
@@ -72,6 +75,7 @@ def test_index_is_kept(tmp_path):
         ("t.csv", b"a,a\n1,2\n", "more than one column named 'a'"),
         ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as csv"),
         ("t.csv", b"\xff\xfe\x00a,b\n\xff,2\n", "cannot be read as csv"),
+        ("t.csv", b"a,b\n\xff,2\n", "column 'a' is not UTF-8"),
         ("t.csv.gz", b"not gzip", "cannot be read as csv.gz"),
         ("t.parquet", b"", "cannot be read as parquet"),
         ("t.parquet", b"not parquet at all", "cannot be read as parquet"),

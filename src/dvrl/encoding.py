@@ -269,7 +269,7 @@ def _check_not_text(X: Any) -> None:
         )
 
 
-class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[misc,call-arg]
+class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Turn arrays and frames into a standardised float32 matrix.
 
     Numeric arrays and numeric or boolean frame columns are standardised by the mean and standard
@@ -500,7 +500,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
     def _vectorized(self, X: Any, method: Any) -> Any:
         names = [self.column_names_[position] for position in self.other_columns_]
         try:
-            return method(_select(X, self.other_columns_, names))
+            return method(self._with_typed_gaps(_select(X, self.other_columns_, names)))
         except Exception as error:
             cause = str(error).splitlines()[-1] if str(error) else type(error).__name__
             raise ValueError(
@@ -508,6 +508,23 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
                 "numbers, text, categories or dates, of the same kind as in the training rows, or "
                 "drop them."
             ) from error
+
+    def _with_typed_gaps(self, frame: Any) -> Any:
+        """Give Polars columns of nothing but gaps the kind that they had in training.
+
+        skrub takes such columns from pandas as they are, but fails on dates from Polars.
+        """
+        kinds = getattr(self.vectorizer_, "kind_to_columns_", None)
+        if kinds is None or not _is_polars_frame(frame):
+            return frame
+        import polars as pl
+
+        dates = kinds.get("datetime", [])
+        return frame.with_columns(
+            pl.lit(None, dtype=pl.Datetime if name in dates else pl.String).alias(name)
+            for name in frame.columns
+            if _is_only_gaps(frame[name])
+        )
 
     def _vectorized_numbers(self, encoded: Any) -> list[NDArray[np.float64]]:
         parts = []
@@ -579,6 +596,7 @@ def _checked_table(X: Any, owner: Any, *, reset: bool) -> Any:
     if _is_instance(X, "polars", "LazyFrame"):
         raise TypeError("X is a lazy Polars frame; call X.collect() and pass the result.")
     if _is_frame(X):
+        _column_names(X)
         checked = validate_data(owner, X, reset=reset, skip_check_array=True)
         if 0 in X.shape:
             # scikit-learn's own words for "no rows" and "no columns".
@@ -826,8 +844,8 @@ class TargetScaler:
     --------
     >>> from dvrl.encoding import TargetScaler
     >>> scaler = TargetScaler().fit([1.0, 2.0, 3.0])
-    >>> scaler.decode(scaler.encode([2.5])).tolist()
-    [2.5]
+    >>> scaler.decode([[0.0]]).tolist()
+    [2.0]
     """
 
     task = "regression"

@@ -45,11 +45,14 @@ class DataValueEstimator(eqx.Module):
     ----------
     hidden : tuple of Dense
     head, output : Dense
+    bound : float or None
+        The log-odds stay within plus and minus this.
     """
 
     hidden: tuple[Dense, ...]
     head: Dense
     output: Dense
+    bound: float | None = eqx.field(static=True)
 
     @classmethod
     def draw(
@@ -61,6 +64,7 @@ class DataValueEstimator(eqx.Module):
         n_outputs: int,
         n_differences: int,
         zero_output: bool,
+        bound: float | None,
     ) -> DataValueEstimator:
         """Draw a network.
 
@@ -75,6 +79,8 @@ class DataValueEstimator(eqx.Module):
             Columns of the targets and of the marginal's differences.
         zero_output : bool
             Start the output layer at zero: the policy then starts exactly at its prior.
+        bound : float or None
+            Largest log-odds, either way.
         """
         inputs = n_outputs + n_features
         hidden: list[Dense] = []
@@ -86,7 +92,7 @@ class DataValueEstimator(eqx.Module):
         output = Dense.draw(rng, HEAD_UNITS, 1)
         if zero_output:
             output = Dense(np.zeros_like(output.weight), output.bias)
-        return cls(tuple(hidden), head, output)
+        return cls(tuple(hidden), head, output, bound)
 
     def __call__(
         self,
@@ -99,7 +105,8 @@ class DataValueEstimator(eqx.Module):
         for layer in self.hidden:
             rows = jax.nn.relu(layer(rows))
         rows = jax.nn.relu(self.head(jnp.concatenate([rows, differences], axis=1)))
-        return self.output(rows)[:, 0]
+        log_odds = self.output(rows)[:, 0]
+        return log_odds if self.bound is None else self.bound * jnp.tanh(log_odds / self.bound)
 
 
 def policy_logits(

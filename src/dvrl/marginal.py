@@ -29,6 +29,10 @@ _POOL_GRID = 512
 _POOL_SAMPLE = 5_000
 # Share of a heavy-tailed component in the pool of targets: no target is impossible.
 _POOL_TAIL = 0.05
+# Leaves of five rows do not learn single wrong labels by heart: AUROC of flipped labels .927
+# against .877 on Adult (docs/implementation-details.md). Small tables need finer leaves.
+_LEAF_ROWS = 5
+_ROWS_PER_LEAF_ROW = 50
 _MOST_BOOTSTRAP_ROWS = 20_000
 _MANY_ROWS = 200_000
 _FEWEST_TREES = 50
@@ -430,7 +434,9 @@ class Marginal:
             fewer = max(_FEWEST_TREES, self.n_trees * _MANY_ROWS // n)
             settings["n_estimators"] = min(self.n_trees, fewer)
         if self.task == "classification":
-            return RandomForestClassifier(min_samples_leaf=1, **settings)
+            return RandomForestClassifier(
+                min_samples_leaf=max(1, min(_LEAF_ROWS, n // _ROWS_PER_LEAF_ROW)), **settings
+            )
         return RandomForestRegressor(min_samples_leaf=3, max_features=0.5, **settings)
 
     def _forest_scores(self, X: Floats, seen: NDArray[np.uint8] | None) -> Floats:

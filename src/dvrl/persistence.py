@@ -56,6 +56,7 @@ def save(estimator: Any, path: Path) -> None:
         "diagnostics": estimator.diagnostics_.to_dict(),
         "n_members": estimator.n_members_,
         "prior": estimator._prior,
+        "residual_bound": estimator._estimators.bound,
         "original_rows": estimator._original_rows,
         "predictor": predictor_metadata,
         "n_features_in": estimator.n_features_in_,
@@ -116,6 +117,7 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
         n_outputs=1,
         n_differences=1,
         zero_output=False,
+        bound=metadata["residual_bound"],
     )
     leaves = [jnp.asarray(leaf) for leaf in _read_leaves(archive, "estimator")]
     estimator._estimators = jax.tree.unflatten(jax.tree.structure(template), leaves)

@@ -35,6 +35,7 @@ class Settings:
     marginal: str = "out_of_bag"
     prior: str = "marginal"
     kl_weight: float | str = "auto"
+    residual_bound: float = 1.0
     gradient: str = "auto"
     baseline: str = "leave_one_out"
     baseline_window: int = 20
@@ -60,6 +61,7 @@ _PAPER: dict[str, Any] = {
     "marginal": "none",
     "prior": "none",
     "kl_weight": 0.0,
+    "residual_bound": 0.0,
     "gradient": "reinforce",
     "baseline": "moving_average",
     "baseline_window": 20,
@@ -126,7 +128,7 @@ def _check(settings: Settings) -> None:
     _check_count("inner_iterations", settings.inner_iterations, 1, ("auto", CONVERGED, "released"))
     for name in ("learning_rate", "inner_learning_rate"):
         _check_real(name, getattr(settings, name), words=("auto",), positive=True)
-    for name in ("l2", "exploration_weight"):
+    for name in ("l2", "exploration_weight", "residual_bound"):
         _check_real(name, getattr(settings, name))
     _check_real("kl_weight", settings.kl_weight, words=("auto",))
     if settings.max_seconds is not None:

@@ -70,7 +70,7 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
                 table = parquet.ParquetFile(handle).read()
         else:
             table = _read_csv(path, _DELIMITERS[ending])
-    except (pa.ArrowException, OSError, EOFError) as error:
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         if "Empty CSV file" in str(error):
             raise ValueError(_empty_message(path)) from error
         cause = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
@@ -107,12 +107,17 @@ def _read_csv(path: Path, delimiter: str) -> Any:
         )
 
     try:
-        return read()
+        table = read()
     except pa.ArrowInvalid as error:
         message = str(error)
         if "conversion error" not in message and "straddling" not in message:
             raise
-        return read(block_size=_WHOLE_FILE_BLOCK)
+        table = read(block_size=_WHOLE_FILE_BLOCK)
+    for column in table.schema:
+        # pyarrow hands out text that is not UTF-8 as bytes.
+        if pa.types.is_binary(column.type):
+            raise pa.ArrowInvalid(f"column {column.name!r} is not UTF-8 text")
+    return table
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -68,6 +68,7 @@ class Program:
     persistent: bool
     classification: bool
     zero_output: bool
+    residual_bound: float | None
     averaging: bool
 
 
@@ -449,6 +450,7 @@ def _initial_members(program: Program, problem: Problem, seed: int, n_members: i
             n_outputs=n_outputs,
             n_differences=problem.differences.shape[1],
             zero_output=program.zero_output,
+            bound=program.residual_bound,
         )
         zeros = jax.tree.map(np.zeros_like, estimator)
         members.append(
@@ -662,7 +664,7 @@ class Progress:
         Mean reward of the last iterations, higher is better.
     seconds_elapsed : float
     seconds_left : float or None
-        None until the first estimate.
+        None after the first chunk, whose time is mostly compilation.
     """
 
     iteration: int
@@ -744,6 +746,7 @@ class _Run:
     held_back: list[tuple[int, float]] = field(default_factory=list)
     iteration: int = 0
     seconds: float = 0.0
+    pace: float = 0.0
 
 
 def train(
@@ -777,9 +780,11 @@ def train(
     stop_reason = _stop_reason(run, schedule)
     while not stop_reason:
         n_steps = min(interval, schedule.outer_iterations - run.iteration)
+        chunk_started = time.perf_counter()
         rows = _rows_of_chunk(engine.problem, schedule, run.iteration, n_steps)
         run.members, records = engine.run(run.members, rows, run.iteration, n_steps)
         run.iteration += n_steps
+        run.pace = (time.perf_counter() - chunk_started) / n_steps
         for name, values in records.items():
             run.history[name].append(values)
         _remember_best(run, engine, schedule)
@@ -889,9 +894,11 @@ def _remember_best(
 
 
 def _progress(run: _Run, schedule: Schedule) -> Progress:
-    left = run.seconds / run.iteration * (schedule.outer_iterations - run.iteration)
-    if schedule.max_seconds is not None:
-        left = min(left, max(0.0, schedule.max_seconds - run.seconds))
+    left: float | None = None
+    if len(run.history["reward"]) > 1:
+        left = run.pace * (schedule.outer_iterations - run.iteration)
+        if schedule.max_seconds is not None:
+            left = min(left, max(0.0, schedule.max_seconds - run.seconds))
     return Progress(
         iteration=run.iteration,
         total=schedule.outer_iterations,

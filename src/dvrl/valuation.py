@@ -49,30 +49,33 @@ _PARAMETERS_DOC = """
         ``predict`` or ``predict_proba`` works as a black box: its fits run through joblib. A
         scikit-learn ``Pipeline`` is shown the caller's own rows, any other object the encoded
         matrix.
-    preset : {{"default", "paper", "released"}}, default="default"
+    preset : "default" or "paper" or "released", default="default"
         ``"paper"`` is Algorithm 1 of Yoon, Arik and Pfister (ICML 2020), ``"released"`` what
         their published code does. Every parameter below that is None takes its value from here.
     metric : str or callable, default=None
         Reward on the validation rows: {metrics}, the name of any scikit-learn scorer, or a
         callable ``(estimator, X, y) -> float`` (higher is better). Default: {metric!r}.
-    marginal : {{"none", "validation", "cross_fit", "out_of_bag"}}, default=None
+    marginal : "none" or "validation" or "cross_fit" or "out_of_bag", default=None
         Reference model whose opinion of a row's label is an input of the data value estimator:
         fitted on the validation rows alone, cross-fitted over training and validation rows, or
         the out-of-bag votes of a forest on both (default).
     marginal_model : scikit-learn estimator, default=None
         In place of the marginal's own model.
-    prior : {{"none", "marginal"}}, default=None
+    prior : "none" or "marginal", default=None
         ``"marginal"`` (default): the policy starts at the marginal's probability of the label,
         and learns a residual.
     kl_weight : float or "auto", default=None
         Weight of the mean Kullback-Leibler divergence of the policy from its prior, in units of
-        reward per nat. ``"auto"`` (default): 3 divided by the root of the number of validation
+        reward per nat. ``"auto"`` (default): 40 divided by the root of the number of validation
         rows.
-    gradient : {{"auto", "reinforce", "antithetic", "through_fit"}}, default=None
+    residual_bound : float, default=None
+        Largest change of a row's log-odds from its prior, either way; 0 for no bound (default
+        1).
+    gradient : "auto" or "reinforce" or "antithetic" or "through_fit", default=None
         How the policy's gradient is estimated: the score function, antithetic pairs of
         selections (DisARM), or exactly, through the fit of a differentiable predictor. ``"auto"``
         (default): through the fit where that is possible, else antithetic pairs.
-    baseline : {{"moving_average", "constant", "all_rows", "leave_one_out"}}, default=None
+    baseline : "moving_average" or "constant" or "all_rows" or "leave_one_out", default=None
         What rewards are compared with (``gradient="reinforce"`` only): the average of earlier
         rewards; the reward of a predictor trained on one unselected batch, or on all rows; the
         other selections of the same batch.
@@ -89,14 +92,14 @@ _PARAMETERS_DOC = """
         Rows of an outer iteration; all rows where there are fewer (default 2000).
     inner_batch_size : int, default=None
         Rows of a mini-batch (default 256).
-    inner_optimizer : {{"auto", "sgd", "adam"}}, default=None
+    inner_optimizer : "auto" or "sgd" or "adam", default=None
     learning_rate : float or "auto", default=None
         Of the data value estimator (Adam).
     inner_learning_rate : float or "auto", default=None
         Of the mini-batch steps.
     l2 : float, default=None
         Ridge penalty of built-in predictors, as ``1 / C`` in scikit-learn (default 1).
-    predictor_start : {{"reset", "persistent"}}, default=None
+    predictor_start : "reset" or "persistent", default=None
         Whether mini-batch fits start afresh in each outer iteration, or where the last ended.
     pretrained : None, "all_rows" or pytree, default=None
         State from which mini-batch fits start: fitted on all training rows first, or handed in
@@ -189,6 +192,7 @@ class _BaseDVRL(BaseEstimator):
         marginal_model: Any = None,
         prior: str | None = None,
         kl_weight: float | str | None = None,
+        residual_bound: float | None = None,
         gradient: str | None = None,
         baseline: str | None = None,
         baseline_window: int | None = None,
@@ -225,6 +229,7 @@ class _BaseDVRL(BaseEstimator):
         self.marginal_model = marginal_model
         self.prior = prior
         self.kl_weight = kl_weight
+        self.residual_bound = residual_bound
         self.gradient = gradient
         self.baseline = baseline
         self.baseline_window = baseline_window
@@ -387,9 +392,10 @@ class _BaseDVRL(BaseEstimator):
             import sys
 
             left = progress.seconds_left
+            time_left = "" if left is None else f", {left:.0f} s left"
             print(
                 f"outer iteration {progress.iteration}/{progress.total}, "
-                f"reward {progress.reward:.4f}, {left:.0f} s left",
+                f"reward {progress.reward:.4f}{time_left}",
                 file=sys.stderr,
             )
 

@@ -126,7 +126,10 @@ def fit_by_minibatches(
         penalty = 0.5 * l2 / n_rows * optax.tree.norm(params, squared=True)
         return jnp.sum(w * raw_row_losses(model.raw(params, x), y)) / batch_size + penalty
 
-    transform = optax.scale_by_adam() if optimizer == "adam" else optax.identity()
+    # Without eps_root the square root of a zero second moment has no derivative, and the gradient
+    # through the fit would be NaN wherever a parameter has not moved.
+    adam = optax.scale_by_adam(eps_root=1e-12)
+    transform = adam if optimizer == "adam" else optax.identity()
 
     def step(carry: tuple[Parameters, Any], offset: Array) -> tuple[tuple[Parameters, Any], None]:
         params, state = carry

@@ -2,9 +2,9 @@
 
 The converged fit minimises ``sum_i w_i loss_i + l2 / 2 * |coefficients|^2`` (the objective of
 scikit-learn's ``LogisticRegression(C=1 / l2)``) by Newton's method, each Newton system solved by
-conjugate gradients. One preconditioner, the Hessian with the curvature averaged over classes and
-selections, serves all selections: for two classes and one selection it *is* the Hessian, and one
-step of conjugate gradients is enough.
+conjugate gradients. One preconditioner, the Hessian's block of each raw output with the curvature
+averaged over selections, serves all selections: for two classes and one selection it *is* the
+Hessian, and one step of conjugate gradients is enough.
 
 The gradient through the fit comes from the implicit function theorem: with the Hessian ``H`` at
 the solution, ``d theta / d w_i = -H^{-1} grad loss_i`` (as in influence functions; Koh and Liang,
@@ -40,11 +40,14 @@ MAX_CONJUGATE_STEPS = 100
 INTERCEPT_PENALTY = 1e-3
 # Largest entry of the gradient, per unit of weight, at which a fit counts as converged.
 GRADIENT_TOLERANCE = 1e-5
+# Relative residuals of the linear systems: a Newton direction may be rough, a gradient less so.
+NEWTON_TOLERANCE = 0.03
+ADJOINT_TOLERANCE = 1e-3
 STEP_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.01)
 TINY = float(np.finfo(np.float32).tiny)
 
 CGState = tuple[Array, Array, Array, Array, Array]
-NewtonState = tuple[Array, Array, Array, Array]
+NewtonState = tuple[Array, Array, Array, Array, Array]
 
 
 @dataclass(frozen=True)
@@ -145,29 +148,30 @@ class _System(NamedTuple):
         losses = jnp.sum(self.weights * raw_row_losses(raw, self.Y), axis=-1)
         return losses + 0.5 * jnp.sum(self.penalty[:, None] * theta**2, axis=(-2, -1))
 
-    def preconditioner(self, raw: Array) -> Callable[[Array], Array]:
-        """Inverse of the Hessian with the curvature averaged over classes and selections."""
-        n_raw = raw.shape[-1]
-        if n_raw == 1:
-            curvature = raw_curvature(raw, jnp.ones_like(raw), self.Y.shape[1])[..., 0]
+    def factor(self, raw: Array) -> Array:
+        """Cholesky factors (raw, columns, columns) of the preconditioner at raw outputs `raw`."""
+        if raw.shape[-1] == 1:
+            curvature = raw_curvature(raw, jnp.ones_like(raw), self.Y.shape[1])
         else:
             probability = jax.nn.softmax(raw, axis=-1)
-            curvature = jnp.mean(probability * (1 - probability), axis=-1)
-        row_weight = jnp.mean(self.weights * curvature, axis=0)
-        matrix = self.X.T @ (row_weight[:, None] * self.X)
-        # Padded columns have no curvature; rounding must not make the matrix indefinite.
-        jitter = 1e-6 * jnp.max(jnp.diag(matrix)) + 1e-6
-        matrix = matrix + jnp.diag(self.penalty + jitter)
-        factor = jnp.linalg.cholesky(matrix)
+            curvature = probability * (1 - probability)
+        row_weights = jnp.mean(self.weights[..., None] * curvature, axis=0)
+        blocks = jax.vmap(lambda weights: self.X.T @ (weights[:, None] * self.X), in_axes=1)(
+            row_weights
+        )
+        # Padded columns have no curvature; rounding must not make a block indefinite.
+        jitter = 1e-6 * jnp.max(jnp.diagonal(blocks, axis1=1, axis2=2), axis=1) + 1e-6
+        diagonal = self.penalty + jitter[:, None]
+        return jnp.linalg.cholesky(blocks + jax.vmap(jnp.diag)(diagonal))
 
-        def apply(residual: Array) -> Array:
-            columns = jnp.moveaxis(residual, 0, 1).reshape(residual.shape[1], -1)
-            solved = jax.scipy.linalg.cho_solve((factor, True), columns)
-            return jnp.moveaxis(
-                solved.reshape(residual.shape[1], residual.shape[0], residual.shape[2]), 1, 0
-            )
 
-        return apply
+def _precondition(factor: Array, residual: Array) -> Array:
+    """Solve the preconditioner's systems for residuals (selections, columns, raw)."""
+    columns = jnp.moveaxis(residual, (2, 1, 0), (0, 1, 2))
+    solved = jax.vmap(lambda block, right: jax.scipy.linalg.cho_solve((block, True), right))(
+        factor, columns
+    )
+    return jnp.moveaxis(solved, (0, 1, 2), (2, 1, 0))
 
 
 def _dot(left: Array, right: Array) -> Array:
@@ -177,7 +181,7 @@ def _dot(left: Array, right: Array) -> Array:
 
 def _conjugate_gradients(
     product: Callable[[Array], Array],
-    precondition: Callable[[Array], Array],
+    factor: Array,
     right: Array,
     tolerance: float,
 ) -> Array:
@@ -197,12 +201,12 @@ def _conjugate_gradients(
         length = jnp.where(active, length, 0.0)
         x = x + length * direction
         residual = residual - length * image
-        conditioned = precondition(residual)
+        conditioned = _precondition(factor, residual)
         rho_next = _dot(residual, conditioned)
         ratio = rho_next / jnp.maximum(rho, TINY)
         return x, residual, conditioned + ratio * direction, rho_next, step + 1
 
-    conditioned = precondition(right)
+    conditioned = _precondition(factor, right)
     start = (
         jnp.zeros_like(right),
         right,
@@ -213,8 +217,11 @@ def _conjugate_gradients(
     return jax.lax.while_loop(unfinished, advance, start)[0]
 
 
-def _newton(theta: Array, system: _System) -> Array:
-    """Minimise the objective of every selection from the shared start `theta`."""
+def _newton(theta: Array, system: _System) -> tuple[Array, Array]:
+    """Minimise the objective of every selection from the shared start `theta`.
+
+    Returns the solutions and the factors of the last step's preconditioner.
+    """
     n_selections = system.weights.shape[0]
     theta = jnp.broadcast_to(theta, (n_selections, *theta.shape))
     raw = system.raw(theta)
@@ -222,21 +229,26 @@ def _newton(theta: Array, system: _System) -> Array:
     target = GRADIENT_TOLERANCE * (1.0 + total)
 
     def unfinished(carry: NewtonState) -> Array:
-        _, _, gradient, step = carry
-        return jnp.any(jnp.abs(gradient) > target) & (step < MAX_NEWTON_STEPS)
+        _, _, gradient, _, step = carry
+        # One step at least, since the gradient through the fit needs the factors.
+        return (step == 0) | (jnp.any(jnp.abs(gradient) > target) & (step < MAX_NEWTON_STEPS))
 
     def advance(carry: NewtonState) -> NewtonState:
-        theta, raw, gradient, step = carry
+        theta, raw, gradient, _, step = carry
+        factor = system.factor(raw)
         direction = -_conjugate_gradients(
-            partial(system.hessian_product, raw), system.preconditioner(raw), gradient, 0.03
+            partial(system.hessian_product, raw), factor, gradient, NEWTON_TOLERANCE
         )
         raw_direction = system.raw(direction)
         length = _best_step(system, theta, raw, direction, raw_direction)
         theta, raw = theta + length * direction, raw + length * raw_direction
-        return theta, raw, system.gradient(theta, raw), step + 1
+        return theta, raw, system.gradient(theta, raw), factor, step + 1
 
-    start = (theta, raw, system.gradient(theta, raw), jnp.asarray(0))
-    return jax.lax.while_loop(unfinished, advance, start)[0]
+    n_columns, n_raw = theta.shape[1:]
+    no_factor = jnp.zeros((n_raw, n_columns, n_columns))
+    start = (theta, raw, system.gradient(theta, raw), no_factor, jnp.asarray(0))
+    solved, _, _, factor, _ = jax.lax.while_loop(unfinished, advance, start)
+    return solved, factor
 
 
 def _best_step(
@@ -260,23 +272,23 @@ def _system(X: Array, Y: Array, weights: Array, l2: Array) -> _System:
 @jax.custom_vjp
 def _solve(theta: Array, X: Array, Y: Array, weights: Array, l2: Array) -> Array:
     """Coefficients (selections, columns, raw) of the converged fits, from the start `theta`."""
-    return _newton(theta, _system(X, Y, weights, l2))
+    return _newton(theta, _system(X, Y, weights, l2))[0]
 
 
 def _solve_forward(
     theta: Array, X: Array, Y: Array, weights: Array, l2: Array
 ) -> tuple[Array, Any]:
-    solved = _solve(theta, X, Y, weights, l2)
-    return solved, (solved, X, Y, weights, l2)
+    solved, factor = _newton(theta, _system(X, Y, weights, l2))
+    return solved, (solved, factor, X, Y, weights, l2)
 
 
 def _solve_backward(saved: Any, cotangent: Array) -> tuple[Array | None, ...]:
     """Implicit differentiation: only the weights get a derivative."""
-    solved, X, Y, weights, l2 = saved
+    solved, factor, X, Y, weights, l2 = saved
     system = _system(X, Y, weights, l2)
     raw = system.raw(solved)
     adjoint = _conjugate_gradients(
-        partial(system.hessian_product, raw), system.preconditioner(raw), cotangent, 1e-4
+        partial(system.hessian_product, raw), factor, cotangent, ADJOINT_TOLERANCE
     )
     by_weight = -jnp.sum(system.raw(adjoint) * raw_residuals(raw, Y), axis=-1)
     return jnp.zeros(solved.shape[1:]), None, None, by_weight, None
