@@ -1,9 +1,9 @@
 """The outer loop: Algorithm 1 of Yoon, Arik and Pfister (ICML 2020), for a whole ensemble.
 
-Read :func:`propose`, :func:`evaluate` and :func:`improve` from top to bottom: together they are
-one outer iteration of one ensemble member. :func:`train` repeats them, either fused and compiled
-(:class:`FusedEngine`, traceable predictors) or with the fits on the host (:class:`HostEngine`,
-anything else), and owns stopping, checkpoints and progress.
+Read :func:`value_batch`, :func:`propose`, :func:`evaluate` and :func:`improve` from top to bottom:
+together they are one outer iteration of one ensemble member. :func:`train` repeats them, either
+fused and compiled (:class:`FusedEngine`, traceable predictors) or with the fits on the host
+(:class:`HostEngine`, anything else), and owns stopping, checkpoints and progress.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import optax
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
+from .axes import map_axis
 from .estimator import DataValueEstimator, policy_logits
 from .policy import (
     BASELINES,
@@ -155,10 +156,6 @@ def take_batch(problem: Problem, rows: Int[Array, " batch"] | None) -> Batch:
     return Batch(*(column[rows] for column in columns))
 
 
-def batch_logits(estimator: DataValueEstimator, batch: Batch) -> Float[Array, " batch"]:
-    return policy_logits(estimator, batch.X, batch.Y, batch.differences, batch.prior_logits)
-
-
 def iteration_keys(member: Member, iteration: Int[Array, ""]) -> tuple[Array, Array]:
     """Keys for the selections and for the mini-batches, from the iteration number alone."""
     key = jax.random.fold_in(jax.random.wrap_key_data(member.key), iteration)
@@ -166,12 +163,28 @@ def iteration_keys(member: Member, iteration: Int[Array, ""]) -> tuple[Array, Ar
     return selection_key, fit_key
 
 
-def propose(program: Program, member: Member, batch: Batch, iteration: Int[Array, ""]) -> Proposal:
-    """w_j = h_phi(x_j, y_j) for the batch; s_j ~ Bernoulli(w_j).
+def value_batch(
+    member: Member, batch: Batch
+) -> tuple[Float[Array, " batch"], Callable[[Array], tuple[DataValueEstimator]]]:
+    """w_j = h_phi(x_j, y_j) for the batch, as log-odds, and the way back to phi."""
+
+    def logits(estimator: DataValueEstimator) -> Array:
+        return policy_logits(estimator, batch.X, batch.Y, batch.differences, batch.prior_logits)
+
+    return jax.vjp(logits, member.estimator)
+
+
+def propose(
+    program: Program,
+    member: Member,
+    batch: Batch,
+    logits: Float[Array, " batch"],
+    iteration: Int[Array, ""],
+) -> Proposal:
+    """s_j ~ Bernoulli(w_j).
 
     The gradient through the fit needs no coins: its weights are the probabilities themselves.
     """
-    logits = batch_logits(member.estimator, batch)
     if program.gradient == "through_fit":
         return Proposal((jax.nn.sigmoid(logits) * batch.mask)[None], jnp.asarray(0))
     selection_key, _ = iteration_keys(member, iteration)
@@ -231,7 +244,7 @@ def judge(program: Program, problem: Problem, fitted: Parameters) -> Float[Array
         scores = predictor.scores(params, problem.X_validation, n_outputs)
         return reward_of_scores(program, problem, scores)
 
-    return jax.vmap(reward_of)(fitted)
+    return map_axis(reward_of)(fitted)
 
 
 def reward_of_scores(program: Program, problem: Problem, scores: Array) -> Float[Array, ""]:
@@ -246,6 +259,8 @@ def improve(
     hyper: Hyper,
     member: Member,
     batch: Batch,
+    logits: Float[Array, " batch"],
+    pull_back: Callable[[Array], tuple[DataValueEstimator]],
     proposal: Proposal,
     evaluation: Evaluation,
     iteration: Int[Array, ""],
@@ -255,7 +270,6 @@ def improve(
     baseline, baseline_state = BASELINES[program.baseline].apply(
         rewards, member.baseline, hyper["baseline_window"]
     )
-    logits, pull_back = jax.vjp(lambda network: batch_logits(network, batch), member.estimator)
     gradient = reward_gradient(program, logits, proposal, evaluation, rewards - baseline)
 
     def penalties(logits: Array) -> tuple[Array, Array]:
@@ -327,9 +341,12 @@ def _outer_iteration(
     rows: Int[Array, " batch"] | None,
 ) -> tuple[Member, Record]:
     batch = take_batch(problem, rows)
-    proposal = propose(program, member, batch, iteration)
+    logits, pull_back = value_batch(member, batch)
+    proposal = propose(program, member, batch, logits, iteration)
     evaluation = evaluate(program, problem, hyper, member, batch, proposal.weights, iteration)
-    return improve(program, hyper, member, batch, proposal, evaluation, iteration)
+    return improve(
+        program, hyper, member, batch, logits, pull_back, proposal, evaluation, iteration
+    )
 
 
 @partial(jax.jit, static_argnames=("program",))
@@ -349,7 +366,7 @@ def _fused_chunk(
         members, history = carry
         chosen = None if rows is None else rows[t]
         run = partial(_outer_iteration, program, problem, hyper, first + t)
-        members, record = jax.vmap(run)(members, chosen)
+        members, record = map_axis(run)(members, chosen)
         return members, {name: history[name].at[t].set(record[name]) for name in history}
 
     history = {name: jnp.zeros((MAX_CHUNK, n_members)) for name in RECORD_NAMES}
@@ -365,7 +382,9 @@ def _propose_all(
     iteration: Int[Array, ""],
 ) -> Proposal:
     def run(member: Member, rows: Array | None) -> Proposal:
-        return propose(program, member, take_batch(problem, rows), iteration)
+        batch = take_batch(problem, rows)
+        logits, _ = value_batch(member, batch)
+        return propose(program, member, batch, logits, iteration)
 
     return jax.vmap(run)(members, rows)
 
@@ -385,7 +404,10 @@ def _improve_all(
         member: Member, rows: Array | None, proposal: Proposal, evaluation: Evaluation
     ) -> tuple[Member, Record]:
         batch = take_batch(problem, rows)
-        return improve(program, hyper, member, batch, proposal, evaluation, iteration)
+        logits, pull_back = value_batch(member, batch)
+        return improve(
+            program, hyper, member, batch, logits, pull_back, proposal, evaluation, iteration
+        )
 
     return jax.vmap(run)(members, rows, proposals, evaluations)
 

@@ -10,7 +10,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .links import raw_row_losses
+from dvrl.axes import map_axis
+
+from .links import raw_residuals
 
 __all__ = ["Parameters", "TraceableModel", "TraceablePredictor", "fit_by_minibatches"]
 
@@ -122,9 +124,10 @@ def fit_by_minibatches(
     offsets = jax.random.randint(offset_key, (steps,), 0, n_rows)
     features, targets, row_weights = X[ring], Y[ring], weights[:, ring]
 
-    def loss(params: Parameters, x: Array, y: Array, w: Array) -> Array:
-        penalty = 0.5 * l2 / n_rows * optax.tree.norm(params, squared=True)
-        return jnp.sum(w * raw_row_losses(model.raw(params, x), y)) / batch_size + penalty
+    def gradient_of(params: Parameters, x: Array, y: Array, w: Array) -> Parameters:
+        raw, pull_back = jax.vjp(lambda params: model.raw(params, x), params)
+        (gradient,) = pull_back(w[:, None] * raw_residuals(raw, y) / batch_size)
+        return jax.tree.map(lambda g, p: g + l2 / n_rows * p, gradient, params)
 
     # Without eps_root the square root of a zero second moment has no derivative, and the gradient
     # through the fit would be NaN wherever a parameter has not moved.
@@ -133,10 +136,10 @@ def fit_by_minibatches(
 
     def step(carry: tuple[Parameters, Any], offset: Array) -> tuple[tuple[Parameters, Any], None]:
         params, state = carry
-        x = jax.lax.dynamic_slice_in_dim(features, offset, batch_size)
+        x = jax.lax.dynamic_slice_in_dim(features, offset, batch_size, allow_negative_indices=False)
         y = jax.lax.dynamic_slice_in_dim(targets, offset, batch_size)
         w = jax.lax.dynamic_slice_in_dim(row_weights, offset, batch_size, axis=1)
-        gradient = jax.vmap(jax.grad(loss), in_axes=(0, None, None, 0))(params, x, y, w)
+        gradient = map_axis(gradient_of, in_axes=(0, None, None, 0))(params, x, y, w)
         update, state = transform.update(gradient, state, params)
         params = jax.tree.map(lambda p, u: p - learning_rate * u, params, update)
         return (params, state), None

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import Parameters, fit_by_minibatches
 from .links import (
+    affine,
     n_raw_outputs,
     raw_curvature,
     raw_residuals,
@@ -80,7 +81,7 @@ class LinearPredictor:
 
     def raw(self, params: Parameters, X: Float[Array, "rows features"]) -> Float[Array, "rows raw"]:
         """Raw outputs, see :mod:`dvrl.predictors.links`."""
-        return X @ params["weight"] + params["bias"]
+        return affine(X, params["weight"], params["bias"])
 
     def fit(
         self,

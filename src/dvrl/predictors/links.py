@@ -10,12 +10,30 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["n_raw_outputs", "raw_curvature", "raw_residuals", "raw_row_losses", "raw_scores"]
+__all__ = [
+    "affine",
+    "n_raw_outputs",
+    "raw_curvature",
+    "raw_residuals",
+    "raw_row_losses",
+    "raw_scores",
+]
 
 
 def n_raw_outputs(n_outputs: int) -> int:
     """Columns that a model needs for targets of `n_outputs` columns."""
     return 1 if n_outputs <= 2 else n_outputs
+
+
+def affine(
+    X: Float[Array, "rows inputs"],
+    weight: Float[Array, "inputs outputs"],
+    bias: Float[Array, " outputs"],
+) -> Float[Array, "rows outputs"]:
+    """Linear map with a bias; a single output is a matrix-vector product, which is faster."""
+    if weight.shape[1] == 1:
+        return (X @ weight[:, 0] + bias[0])[:, None]
+    return X @ weight + bias
 
 
 def _kind(targets_columns: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import Parameters, fit_by_minibatches
-from .links import n_raw_outputs, raw_scores
+from .links import affine, n_raw_outputs, raw_scores
 
 __all__ = ["MLPPredictor"]
 
@@ -52,8 +52,8 @@ class MLPPredictor:
         """Raw outputs, see :mod:`dvrl.predictors.links`."""
         *hidden, last = params
         for layer in hidden:
-            X = jax.nn.relu(X @ layer["weight"] + layer["bias"])
-        return X @ last["weight"] + last["bias"]
+            X = jax.nn.relu(affine(X, layer["weight"], layer["bias"]))
+        return affine(X, last["weight"], last["bias"])
 
     def fit(
         self,
