@@ -254,16 +254,22 @@ def test_the_callers_estimator_and_arrays_stay_as_they_are():
     np.testing.assert_array_equal(y, copies[1])
 
 
-class Probe(LogisticRegression):
-    """Says how many threads its fit may use."""
+def probe():
+    """Return an estimator that says how many threads its fit may use.
 
-    def fit(self, X, y):
-        super().fit(X, y)
-        self.threads_ = max(pool["num_threads"] for pool in threadpool_info())
-        return self
+    Its class is local: worker processes cannot import test modules, and get it by value.
+    """
 
-    def predict_proba(self, X):
-        return np.full((len(X), 2), self.threads_, dtype=float)
+    class Probe(LogisticRegression):
+        def fit(self, X, y):
+            super().fit(X, y)
+            self.threads_ = max(pool["num_threads"] for pool in threadpool_info())
+            return self
+
+        def predict_proba(self, X):
+            return np.full((len(X), 2), self.threads_, dtype=float)
+
+    return Probe()
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
@@ -274,7 +280,7 @@ def test_every_fit_has_one_thread_and_raises_no_warning(n_jobs):
     def score(estimator, X_val, y_val):
         return float(estimator.predict_proba(X_val)[0, 0])
 
-    predictor = BlackBoxPredictor(Probe(), labels("a", "b"), n_jobs=n_jobs)
+    predictor = BlackBoxPredictor(probe(), labels("a", "b"), n_jobs=n_jobs)
     assert predictor.evaluate(X, y, subsets_of(120, 4), X, y, score) == [1.0] * 4
 
 

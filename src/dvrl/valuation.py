@@ -723,7 +723,7 @@ _CLASSIFIER_EXAMPLE = """
     >>> from sklearn.datasets import load_breast_cancer
     >>> from dvrl import DVRLClassifier
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> valuation = DVRLClassifier(outer_iterations=20, random_state=0)
+    >>> valuation = DVRLClassifier(random_state=0)
     >>> _ = valuation.fit(X[:200], y[:200], X_val=X[200:300], y_val=y[200:300])
     >>> valuation.data_values_.shape
     (200,)
@@ -736,7 +736,7 @@ _REGRESSOR_EXAMPLE = """
     >>> from sklearn.datasets import load_diabetes
     >>> from dvrl import DVRLRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> valuation = DVRLRegressor(outer_iterations=20, random_state=0)
+    >>> valuation = DVRLRegressor(random_state=0)
     >>> _ = valuation.fit(X[:200], y[:200], X_val=X[200:300], y_val=y[200:300])
     >>> bool((valuation.data_values_ >= 0).all() and (valuation.data_values_ <= 1).all())
     True
