@@ -6,7 +6,6 @@ the robust predictor. What happens in between is in :mod:`dvrl.training`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,17 +16,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .diagnostics import Diagnostics, diagnose, warn
-from .encoding import (
-    ClassEncoder,
-    FeatureEncoder,
-    TargetScaler,
-    check_validation,
-    hold_out_validation,
-    row_index,
-    take_rows,
-)
+from .encoding import ClassEncoder, TargetScaler
 from .marginal import Marginal
 from .padding import pad, padded_size
+from .preparation import Prepared, prepare
 from .settings import SETTING_NAMES, Settings, make_settings
 
 __all__ = ["DVRLClassifier", "DVRLRegressor", "load"]
@@ -161,16 +153,6 @@ _ATTRIBUTES_DOC = """
 """
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Encoded training and validation rows."""
-
-    X: Floats
-    Y: Floats
-    X_validation: Floats
-    Y_validation: Floats
-
-
 class _BaseDVRL(BaseEstimator):
     """What classification and regression share."""
 
@@ -285,38 +267,24 @@ class _BaseDVRL(BaseEstimator):
             For input or settings that cannot be used; the message says what to do.
         """
         settings = self._settings()
-        given = check_validation(X_val, y_val)
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
-        encoder = FeatureEncoder()
-        matrix = encoder.fit_transform(X, estimator=self)
-        check_consistent_length(X, y)
-        coder = self._new_coder().fit(y)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        if given:
-            train = np.arange(len(matrix))
-            self.validation_indices_ = None
-            X_held, y_held = X_val, y_val
-            validation = encoder.transform(X_val, estimator=self)
-            targets_held = coder.encode(y_val, name="y_val")
-        else:
-            train, held = hold_out_validation(
-                y, self.validation_fraction, self._task, np.random.default_rng(seed)
-            )
-            self.validation_indices_ = held
-            X_held, y_held = take_rows(X, held), np.asarray(y)[held]
-            validation, targets_held = matrix[held], coder.encode(y)[held]
-        data = _Data(matrix[train], coder.encode(y)[train], validation, targets_held)
-        self.encoder_, self.coder_, self._index = encoder, coder, row_index(X)
-        self._labels = np.asarray(y)
+        data = prepare(
+            self,
+            X,
+            y,
+            X_val,
+            y_val,
+            task=self._task,
+            validation_fraction=self.validation_fraction,
+            seed=seed,
+        )
+        self.encoder_, self.coder_, self._index = data.encoder, data.coder, data.index
+        self._labels, self.validation_indices_ = data.labels, data.held
         self.marginal_ = self._fit_marginal(settings, data, seed)
-        rows = (X if given else take_rows(X, train), np.asarray(y)[train], X_held, y_held)
-        self._learn(settings, data, rows, seed)
-        self._value_training_rows(train, data)
+        self._learn(settings, data, seed)
+        self._value_training_rows(data)
         self._diagnose(data)
-        self._fit_final(settings, X, np.asarray(y), matrix, seed)
+        self._fit_final(settings, X, data, seed)
         del self._engine, self._result
         warn(self.diagnostics_)
         return self
@@ -325,10 +293,7 @@ class _BaseDVRL(BaseEstimator):
         given = {name: getattr(self, name) for name in SETTING_NAMES}
         return make_settings(self.preset, given)
 
-    def _new_coder(self) -> ClassEncoder | TargetScaler:
-        return ClassEncoder() if self._task == "classification" else TargetScaler()
-
-    def _fit_marginal(self, settings: Settings, data: _Data, seed: int) -> Marginal:
+    def _fit_marginal(self, settings: Settings, data: Prepared, seed: int) -> Marginal:
         marginal = Marginal(
             settings.marginal,
             task=self._task,
@@ -338,9 +303,7 @@ class _BaseDVRL(BaseEstimator):
         )
         return marginal.fit(data.X, data.Y, data.X_validation, data.Y_validation)
 
-    def _learn(
-        self, settings: Settings, data: _Data, rows: tuple[Any, Any, Any, Any], seed: int
-    ) -> None:
+    def _learn(self, settings: Settings, data: Prepared, seed: int) -> None:
         """Train the data value estimators."""
         from .assembly import Assembly
 
@@ -362,7 +325,7 @@ class _BaseDVRL(BaseEstimator):
             self._prior_logits(data.Y, self.marginal_.train_scores_),
             data.X_validation,
             data.Y_validation,
-            rows,
+            data.own_rows,
         )
         self._result = assembly.train(
             self._engine,
@@ -430,7 +393,8 @@ class _BaseDVRL(BaseEstimator):
         joined = np.concatenate(parts, axis=1).astype(np.float64)
         return (0.5 * (1.0 + np.tanh(0.5 * joined))).astype(np.float32)
 
-    def _value_training_rows(self, train: NDArray[np.intp], data: _Data) -> None:
+    def _value_training_rows(self, data: Prepared) -> None:
+        train = data.train
         trained = self._members_values(data.X, data.Y, self.marginal_.train_scores_)
         members = np.empty((len(trained), len(self._labels)), np.float32)
         control = np.empty(len(self._labels), np.float32)
@@ -476,7 +440,7 @@ class _BaseDVRL(BaseEstimator):
 
     # ------------------------------------------------------------------ what the run says of itself
 
-    def _diagnose(self, data: _Data) -> None:
+    def _diagnose(self, data: Prepared) -> None:
         engine, result = self._engine, self._result
         values = self._trained_members.mean(axis=0)
         n = len(values)
@@ -537,9 +501,7 @@ class _BaseDVRL(BaseEstimator):
 
     # ------------------------------------------------------------------ the robust predictor
 
-    def _fit_final(
-        self, settings: Settings, X: Any, y: NDArray[Any], matrix: Floats, seed: int
-    ) -> None:
+    def _fit_final(self, settings: Settings, X: Any, data: Prepared, seed: int) -> None:
         from .assembly import fit_final_predictor
 
         chosen = self.predictor if self.final_predictor is None else self.final_predictor
@@ -549,14 +511,14 @@ class _BaseDVRL(BaseEstimator):
             coder=self.coder_,
             settings=settings,
             X=X,
-            y=y,
-            matrix=matrix,
+            y=data.labels,
+            matrix=data.matrix,
             weights=self.data_values_.astype(np.float32),
             n_jobs=self.n_jobs,
             seed=seed,
         )
         if self.marginal_.kind == "none":  # the reasons of `suspects` then come from here
-            self._label_scores = self.predictor_.scores(X if self._original_rows else matrix)
+            self._label_scores = self.predictor_.scores(X if self._original_rows else data.matrix)
 
     def _scores(self, X: Any) -> Floats:
         check_is_fitted(self)

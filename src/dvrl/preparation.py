@@ -1,0 +1,144 @@
+"""The caller's rows, checked, split and encoded: the first step of every valuation method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_consistent_length
+
+from .encoding import (
+    ClassEncoder,
+    FeatureEncoder,
+    TargetScaler,
+    check_validation,
+    hold_out_validation,
+    row_index,
+    take_rows,
+)
+
+__all__ = ["Prepared", "prepare"]
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Encoded rows, and the caller's own beside them.
+
+    Attributes
+    ----------
+    encoder : FeatureEncoder
+    coder : ClassEncoder or TargetScaler
+    matrix : (n_rows, d) float32
+        All rows that the caller passed for training.
+    labels : (n_rows,) array
+        Their labels, as the caller wrote them.
+    index : pandas.Index
+        Their names.
+    train : (n,) int
+        The rows of `matrix` that are trained on: all of them, or those not held out.
+    held : (m,) int or None
+        The rows held out for validation.
+    X, Y, X_validation, Y_validation : (n, d), (n, c), (m, d), (m, c) float32
+    own_X, own_y, own_X_validation, own_y_validation
+        The same rows as the caller wrote them.
+    """
+
+    encoder: FeatureEncoder
+    coder: Any
+    matrix: Floats
+    labels: NDArray[Any]
+    index: Any
+    train: NDArray[np.intp]
+    held: NDArray[np.intp] | None
+    X: Floats
+    Y: Floats
+    X_validation: Floats
+    Y_validation: Floats
+    own_X: Any
+    own_y: NDArray[Any]
+    own_X_validation: Any
+    own_y_validation: Any
+
+    @property
+    def own_rows(self) -> tuple[Any, NDArray[Any], Any, NDArray[Any]]:
+        """The caller's training rows and labels, and validation rows and labels."""
+        return self.own_X, self.own_y, self.own_X_validation, np.asarray(self.own_y_validation)
+
+
+def prepare(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    X_val: Any,
+    y_val: Any,
+    *,
+    task: str,
+    validation_fraction: float,
+    seed: int,
+) -> Prepared:
+    """Check and encode training and validation rows.
+
+    Parameters
+    ----------
+    estimator : object
+        Named in messages; its ``n_features_in_`` and ``feature_names_in_`` are set.
+    X, y : training rows and labels or targets
+    X_val, y_val : validation rows and theirs, or None for both
+    task : {"classification", "regression"}
+    validation_fraction : float
+        Share of the rows held out (stratified by class) where no validation rows are given.
+    seed : int
+        Of that split.
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    ValueError, TypeError
+        For rows that cannot be used.
+    """
+    given = check_validation(X_val, y_val)
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )
+    encoder = FeatureEncoder()
+    matrix = encoder.fit_transform(X, estimator=estimator)
+    check_consistent_length(X, y)
+    coder = (ClassEncoder() if task == "classification" else TargetScaler()).fit(y)
+    targets, labels = coder.encode(y), np.asarray(y)
+    held: NDArray[np.intp] | None = None
+    train = np.arange(len(matrix))
+    if given:
+        own_X, own_X_validation, own_y_validation = X, X_val, y_val
+        X_validation = encoder.transform(X_val, estimator=estimator)
+        Y_validation = coder.encode(y_val, name="y_val")
+    else:
+        rng = np.random.default_rng(seed)
+        train, held = hold_out_validation(y, validation_fraction, task, rng)
+        own_X = take_rows(X, train)
+        own_X_validation, own_y_validation = take_rows(X, held), labels[held]
+        X_validation, Y_validation = matrix[held], targets[held]
+    return Prepared(
+        encoder=encoder,
+        coder=coder,
+        matrix=matrix,
+        labels=labels,
+        index=row_index(X),
+        train=train,
+        held=held,
+        X=matrix[train],
+        Y=targets[train],
+        X_validation=X_validation,
+        Y_validation=Y_validation,
+        own_X=own_X,
+        own_y=labels[train],
+        own_X_validation=own_X_validation,
+        own_y_validation=own_y_validation,
+    )
