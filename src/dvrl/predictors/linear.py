@@ -2,9 +2,8 @@
 
 The converged fit minimises ``sum_i w_i loss_i + l2 / 2 * |coefficients|^2`` (the objective of
 scikit-learn's ``LogisticRegression(C=1 / l2)``) by Newton's method, each Newton system solved by
-conjugate gradients. One preconditioner, the Hessian's block of each raw output with the curvature
-averaged over selections, serves all selections: for two classes and one selection it *is* the
-Hessian, and one step of conjugate gradients is enough.
+conjugate gradients. One preconditioner, the Hessian's block of each raw output at the start with
+the curvature averaged over selections, serves all selections, scaled by each one's diagonal.
 
 The gradient through the fit comes from the implicit function theorem: with the Hessian ``H`` at
 the solution, ``d theta / d w_i = -H^{-1} grad loss_i`` (as in influence functions; Koh and Liang,
@@ -39,10 +38,9 @@ MAX_NEWTON_STEPS = 30
 MAX_CONJUGATE_STEPS = 100
 # The intercept is free in effect, but a selection of a single class must keep a finite optimum.
 INTERCEPT_PENALTY = 1e-3
-# Largest entry of the gradient, per unit of weight, at which a fit counts as converged.
 GRADIENT_TOLERANCE = 1e-5
 # Relative residuals of the linear systems: a Newton direction may be rough, a gradient less so.
-NEWTON_TOLERANCE = 0.03
+NEWTON_TOLERANCE = 0.1
 ADJOINT_TOLERANCE = 1e-3
 STEP_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.01)
 TINY = float(np.finfo(np.float32).tiny)
@@ -63,11 +61,14 @@ class LinearPredictor:
         Rows per mini-batch.
     optimizer : {"sgd", "adam"}
         Of the mini-batch steps.
+    tolerance : float
+        Largest entry of the gradient, per unit of weight, at which a solved fit has converged.
     """
 
     steps: int | None = None
     batch_size: int = 256
     optimizer: str = "sgd"
+    tolerance: float = GRADIENT_TOLERANCE
 
     def init(
         self, rng: np.random.Generator, n_features: int, n_padded: int, n_outputs: int
@@ -93,11 +94,15 @@ class LinearPredictor:
         key: PRNGKeyArray,
         hyper: dict[str, Float[Array, ""]],
     ) -> Parameters:
-        """See :class:`dvrl.predictors.base.TraceablePredictor`."""
+        """See :class:`dvrl.predictors.base.TraceablePredictor`.
+
+        Solved fits may also start from one set of parameters per selection.
+        """
         if self.steps is None:
-            stacked = jnp.concatenate([params["weight"], params["bias"][None]])
+            stacked = jnp.concatenate([params["weight"], params["bias"][..., None, :]], axis=-2)
             ones = jnp.ones((X.shape[0], 1), X.dtype)
-            solved = _solve(stacked, jnp.concatenate([X, ones], axis=1), Y, weights, hyper["l2"])
+            columns = jnp.concatenate([X, ones], axis=1)
+            solved = _solve(self.tolerance, stacked, columns, Y, weights, hyper["l2"])
             return {"weight": solved[:, :-1], "bias": solved[:, -1]}
         return fit_by_minibatches(
             self,
@@ -149,30 +154,54 @@ class _System(NamedTuple):
         losses = jnp.sum(self.weights * raw_row_losses(raw, self.Y), axis=-1)
         return losses + 0.5 * jnp.sum(self.penalty[:, None] * theta**2, axis=(-2, -1))
 
-    def factor(self, raw: Array) -> Array:
-        """Cholesky factors (raw, columns, columns) of the preconditioner at raw outputs `raw`."""
+    def curvature(self, raw: Array) -> Array:
+        """Weighted second derivatives of the losses by each raw output alone."""
         if raw.shape[-1] == 1:
-            curvature = raw_curvature(raw, jnp.ones_like(raw), self.Y.shape[1])
+            own = raw_curvature(raw, jnp.ones_like(raw), self.Y.shape[1])
         else:
             probability = jax.nn.softmax(raw, axis=-1)
-            curvature = probability * (1 - probability)
-        row_weights = jnp.mean(self.weights[..., None] * curvature, axis=0)
+            own = probability * (1 - probability)
+        return self.weights[..., None] * own
+
+    def diagonal(self, raw: Array) -> Array:
+        """Diagonals (selections, columns, raw) of the Hessians at raw outputs `raw`."""
+        squares = jnp.einsum("nd,knq->kdq", self.X**2, self.curvature(raw))
+        return squares + self.penalty[:, None]
+
+    def factor(self, raw: Array) -> _Factor:
+        """Cholesky factors of the Hessian's blocks at raw outputs `raw`, mean over selections."""
+        row_weights = jnp.mean(self.curvature(raw), axis=0)
         blocks = jax.vmap(lambda weights: self.X.T @ (weights[:, None] * self.X), in_axes=1)(
             row_weights
         )
         # Padded columns have no curvature; rounding must not make a block indefinite.
         jitter = 1e-6 * jnp.max(jnp.diagonal(blocks, axis1=1, axis2=2), axis=1) + 1e-6
-        diagonal = self.penalty + jitter[:, None]
-        return jnp.linalg.cholesky(blocks + jax.vmap(jnp.diag)(diagonal))
+        blocks = blocks + jax.vmap(jnp.diag)(self.penalty + jitter[:, None])
+        return _Factor(jnp.linalg.cholesky(blocks), jnp.diagonal(blocks, axis1=1, axis2=2).T)
 
 
-def _precondition(factor: Array, residual: Array) -> Array:
-    """Solve the preconditioner's systems for residuals (selections, columns, raw)."""
-    columns = jnp.moveaxis(residual, (2, 1, 0), (0, 1, 2))
-    solved = jax.vmap(lambda block, right: jax.scipy.linalg.cho_solve((block, True), right))(
-        factor, columns
-    )
-    return jnp.moveaxis(solved, (0, 1, 2), (2, 1, 0))
+class _Factor(NamedTuple):
+    """A preconditioner: Cholesky factors (raw, columns, columns), and what they factor's diagonal.
+
+    Scaling by each selection's own diagonal fits the shared factors to it: a rare category may
+    have many rows in one selection and none in the next.
+    """
+
+    cholesky: Array
+    diagonal: Array
+
+    def solver(self, diagonal: Array) -> Callable[[Array], Array]:
+        """Approximate inverse of Hessians with diagonals (selections, columns, raw)."""
+        scale = jnp.sqrt(self.diagonal / diagonal)
+
+        def solve(residual: Array) -> Array:
+            columns = jnp.moveaxis(scale * residual, (2, 1, 0), (0, 1, 2))
+            solved = jax.vmap(
+                lambda block, right: jax.scipy.linalg.cho_solve((block, True), right)
+            )(self.cholesky, columns)
+            return scale * jnp.moveaxis(solved, (0, 1, 2), (2, 1, 0))
+
+        return solve
 
 
 def _dot(left: Array, right: Array) -> Array:
@@ -182,7 +211,7 @@ def _dot(left: Array, right: Array) -> Array:
 
 def _conjugate_gradients(
     product: Callable[[Array], Array],
-    factor: Array,
+    precondition: Callable[[Array], Array],
     right: Array,
     tolerance: float,
 ) -> Array:
@@ -202,12 +231,12 @@ def _conjugate_gradients(
         length = jnp.where(active, length, 0.0)
         x = x + length * direction
         residual = residual - length * image
-        conditioned = _precondition(factor, residual)
+        conditioned = precondition(residual)
         rho_next = _dot(residual, conditioned)
         ratio = rho_next / jnp.maximum(rho, TINY)
         return x, residual, conditioned + ratio * direction, rho_next, step + 1
 
-    conditioned = _precondition(factor, right)
+    conditioned = precondition(right)
     start = (
         jnp.zeros_like(right),
         right,
@@ -218,51 +247,75 @@ def _conjugate_gradients(
     return jax.lax.while_loop(unfinished, advance, start)[0]
 
 
-def _newton(theta: Array, system: _System) -> tuple[Array, Array]:
-    """Minimise the objective of every selection from the shared start `theta`.
+def _newton(theta: Array, system: _System, tolerance: float) -> tuple[Array, _Factor]:
+    """Minimise the objective of every selection, from a shared start `theta` or from one for each.
 
-    Returns the solutions and the factors of the last step's preconditioner.
+    The preconditioner is factored once, at the start: a few more steps of conjugate gradients are
+    cheaper than new factors. Returns the solutions and the factors.
     """
     n_selections = system.weights.shape[0]
-    theta = jnp.broadcast_to(theta, (n_selections, *theta.shape))
+    theta = jnp.broadcast_to(theta, (n_selections, *theta.shape[-2:]))
     raw = system.raw(theta)
+    factor = system.factor(raw)
     total = jnp.sum(system.weights, axis=1)[:, None, None]
-    target = GRADIENT_TOLERANCE * (1.0 + total)
+    target = tolerance * (1.0 + total)
 
     def unfinished(carry: NewtonState) -> Array:
         _, _, gradient, _, step = carry
-        # One step at least, since the gradient through the fit needs the factors.
-        return (step == 0) | (jnp.any(jnp.abs(gradient) > target) & (step < MAX_NEWTON_STEPS))
+        return jnp.any(jnp.abs(gradient) > target) & (step < MAX_NEWTON_STEPS)
 
     def advance(carry: NewtonState) -> NewtonState:
-        theta, raw, gradient, _, step = carry
-        factor = system.factor(raw)
+        theta, raw, gradient, objective, step = carry
         direction = -_conjugate_gradients(
-            partial(system.hessian_product, raw), factor, gradient, NEWTON_TOLERANCE
+            partial(system.hessian_product, raw),
+            factor.solver(system.diagonal(raw)),
+            gradient,
+            NEWTON_TOLERANCE,
         )
         raw_direction = system.raw(direction)
-        length = _best_step(system, theta, raw, direction, raw_direction)
+        length, objective = _step_length(system, theta, raw, direction, raw_direction, objective)
         theta, raw = theta + length * direction, raw + length * raw_direction
-        return theta, raw, system.gradient(theta, raw), factor, step + 1
+        return theta, raw, system.gradient(theta, raw), objective, step + 1
 
-    n_columns, n_raw = theta.shape[1:]
-    no_factor = jnp.zeros((n_raw, n_columns, n_columns))
-    start = (theta, raw, system.gradient(theta, raw), no_factor, jnp.asarray(0))
-    solved, _, _, factor, _ = jax.lax.while_loop(unfinished, advance, start)
-    return solved, factor
+    start = (
+        theta,
+        raw,
+        system.gradient(theta, raw),
+        system.objective(theta, raw),
+        jnp.asarray(0),
+    )
+    return jax.lax.while_loop(unfinished, advance, start)[0], factor
 
 
-def _best_step(
-    system: _System, theta: Array, raw: Array, direction: Array, raw_direction: Array
-) -> Array:
-    """Step length with the lowest objective, per selection; the raw outputs are linear in it."""
-    objectives = jax.vmap(
-        lambda t: system.objective(theta + t * direction, raw + t * raw_direction)
-    )(jnp.asarray(STEP_LENGTHS))
-    # A full step is right near the optimum, where rounding hides the differences.
-    margin = 1e-6 * jnp.abs(objectives[0])
-    objectives = objectives.at[0].add(-margin)
-    return jnp.asarray(STEP_LENGTHS)[jnp.argmin(objectives, axis=0)][:, None, None]
+def _step_length(
+    system: _System,
+    theta: Array,
+    raw: Array,
+    direction: Array,
+    raw_direction: Array,
+    objective: Array,
+) -> tuple[Array, Array]:
+    """Step lengths, and the objectives there; the raw outputs are linear in the step.
+
+    A full step where it does not raise any selection's objective beyond rounding, else the best
+    of a few lengths for each.
+    """
+
+    def objective_at(length: Array) -> Array:
+        return system.objective(theta + length * direction, raw + length * raw_direction)
+
+    def shorten(full: Array) -> tuple[Array, Array]:
+        lengths = jnp.asarray(STEP_LENGTHS)
+        objectives = jax.lax.map(objective_at, lengths)
+        best = jnp.argmin(objectives, axis=0)
+        return lengths[best], jnp.min(objectives, axis=0)
+
+    full = objective_at(jnp.asarray(1.0))
+    is_worse = full > objective + 1e-6 * jnp.abs(objective)
+    length, objective = jax.lax.cond(
+        jnp.any(is_worse), shorten, lambda full: (jnp.ones_like(full), full), full
+    )
+    return length[:, None, None], objective
 
 
 def _system(X: Array, Y: Array, weights: Array, l2: Array) -> _System:
@@ -270,29 +323,32 @@ def _system(X: Array, Y: Array, weights: Array, l2: Array) -> _System:
     return _System(X, Y, weights, penalty)
 
 
-@jax.custom_vjp
-def _solve(theta: Array, X: Array, Y: Array, weights: Array, l2: Array) -> Array:
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _solve(tolerance: float, theta: Array, X: Array, Y: Array, weights: Array, l2: Array) -> Array:
     """Coefficients (selections, columns, raw) of the converged fits, from the start `theta`."""
-    return _newton(theta, _system(X, Y, weights, l2))[0]
+    return _newton(theta, _system(X, Y, weights, l2), tolerance)[0]
 
 
 def _solve_forward(
-    theta: Array, X: Array, Y: Array, weights: Array, l2: Array
+    tolerance: float, theta: Array, X: Array, Y: Array, weights: Array, l2: Array
 ) -> tuple[Array, Any]:
-    solved, factor = _newton(theta, _system(X, Y, weights, l2))
-    return solved, (solved, factor, X, Y, weights, l2)
+    solved, factor = _newton(theta, _system(X, Y, weights, l2), tolerance)
+    return solved, (theta, solved, factor, X, Y, weights, l2)
 
 
-def _solve_backward(saved: Any, cotangent: Array) -> tuple[Array | None, ...]:
+def _solve_backward(tolerance: float, saved: Any, cotangent: Array) -> tuple[Array | None, ...]:
     """Implicit differentiation: only the weights get a derivative."""
-    solved, factor, X, Y, weights, l2 = saved
+    theta, solved, factor, X, Y, weights, l2 = saved
     system = _system(X, Y, weights, l2)
     raw = system.raw(solved)
     adjoint = _conjugate_gradients(
-        partial(system.hessian_product, raw), factor, cotangent, ADJOINT_TOLERANCE
+        partial(system.hessian_product, raw),
+        factor.solver(system.diagonal(raw)),
+        cotangent,
+        ADJOINT_TOLERANCE,
     )
     by_weight = -jnp.sum(system.raw(adjoint) * raw_residuals(raw, Y), axis=-1)
-    return jnp.zeros(solved.shape[1:]), None, None, by_weight, None
+    return jnp.zeros_like(theta), None, None, by_weight, None
 
 
 _solve.defvjp(_solve_forward, _solve_backward)
