@@ -315,3 +315,18 @@ def test_stored_scores_satisfy_binary_and_regression_scorers():
         assert result == pytest.approx(scorer._sign * scorer._score_func(y, y + 0.2))
     with pytest.raises(ValueError, match="60 rows and 3 rows"):
         stored.predict(np.empty((3, 0)))
+
+
+def test_many_selections_are_each_judged_right():
+    """A release of JAX summed wrongly from row 257 on (jax-ml/jax issue 39103)."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=400)
+    targets = np.eye(2, dtype=np.float32)[labels]
+    scores = rng.dirichlet([1.0, 1.0], size=(600, 400)).astype(np.float32)
+    reward = make_reward("log_loss", "classification", 2).function
+    mask = np.ones(400, np.float32)
+    judged = jax.jit(
+        lambda targets, scores, mask: jax.vmap(lambda s: reward(targets, s, mask, 0.0, 1.0))(scores)
+    )(targets, scores, mask)
+    expected = np.log(scores[:, np.arange(400), labels]).mean(axis=1)
+    np.testing.assert_allclose(judged, expected, rtol=1e-4)

@@ -43,6 +43,8 @@ GRADIENT_TOLERANCE = 1e-5
 NEWTON_TOLERANCE = 0.1
 ADJOINT_TOLERANCE = 1e-3
 STEP_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.01)
+# Relative rounding of an objective summed in float32.
+ROUNDING = 1e-5
 TINY = float(np.finfo(np.float32).tiny)
 
 CGState = tuple[Array, Array, Array, Array, Array]
@@ -297,23 +299,24 @@ def _step_length(
 ) -> tuple[Array, Array]:
     """Step lengths, and the objectives there; the raw outputs are linear in the step.
 
-    A full step where it does not raise any selection's objective beyond rounding, else the best
-    of a few lengths for each.
+    A full step where that does not raise the objective beyond rounding, else the best of a few.
     """
 
     def objective_at(length: Array) -> Array:
         return system.objective(theta + length * direction, raw + length * raw_direction)
 
-    def shorten(full: Array) -> tuple[Array, Array]:
+    full = objective_at(jnp.asarray(1.0))
+    is_worse = full > objective + ROUNDING * jnp.abs(objective)
+
+    def shorten() -> tuple[Array, Array]:
         lengths = jnp.asarray(STEP_LENGTHS)
         objectives = jax.lax.map(objective_at, lengths)
-        best = jnp.argmin(objectives, axis=0)
-        return lengths[best], jnp.min(objectives, axis=0)
+        best = lengths[jnp.argmin(objectives, axis=0)]
+        lowest = jnp.min(objectives, axis=0)
+        return jnp.where(is_worse, best, 1.0), jnp.where(is_worse, lowest, full)
 
-    full = objective_at(jnp.asarray(1.0))
-    is_worse = full > objective + 1e-6 * jnp.abs(objective)
     length, objective = jax.lax.cond(
-        jnp.any(is_worse), shorten, lambda full: (jnp.ones_like(full), full), full
+        jnp.any(is_worse), shorten, lambda: (jnp.ones_like(full), full)
     )
     return length[:, None, None], objective
 
