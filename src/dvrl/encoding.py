@@ -613,11 +613,7 @@ def _checked_table(X: Any, owner: Any, *, reset: bool) -> Any:
                 "an array: pass a pandas or Polars frame, whose gaps are filled and marked, or "
                 "fill them yourself."
             )
-        if not np.isfinite(block).all():
-            raise ValueError(
-                "Input X contains infinity or a value too large for dtype('float64'): replace it "
-                "by a number, or drop its row."
-            )
+        _check_finite(block, "X")
     return array
 
 
@@ -657,6 +653,8 @@ def _labels(y: Any, name: str) -> NDArray[Any]:
         gaps = np.zeros(len(labels), dtype=bool)
     if gaps.any():
         raise ValueError(_gap_message(name, int(gaps.sum()), int(np.argmax(gaps))))
+    if labels.dtype.kind == "f":
+        _check_finite(labels, name)
     return _one_type(labels, name) if labels.dtype == object else labels
 
 
@@ -998,12 +996,16 @@ def _numeric_target(y: Any, name: str) -> NDArray[np.float64]:
     gaps_found = np.isnan(numbers)
     if gaps_found.any():
         raise ValueError(_gap_message(name, int(gaps_found.sum()), int(np.argmax(gaps_found))))
+    _check_finite(numbers, name)
+    return numbers
+
+
+def _check_finite(numbers: NDArray[np.floating[Any]], name: str) -> None:
     if not np.isfinite(numbers).all():
         raise ValueError(
             f"Input {name} contains infinity or a value too large for dtype('float64'): replace it "
             "by a number, or drop its row."
         )
-    return numbers
 
 
 # --------------------------------------------------------------------------------------------

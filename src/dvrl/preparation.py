@@ -61,12 +61,12 @@ class Prepared:
     own_X: Any
     own_y: NDArray[Any]
     own_X_validation: Any
-    own_y_validation: Any
+    own_y_validation: NDArray[Any]
 
     @property
     def own_rows(self) -> tuple[Any, NDArray[Any], Any, NDArray[Any]]:
         """The caller's training rows and labels, and validation rows and labels."""
-        return self.own_X, self.own_y, self.own_X_validation, np.asarray(self.own_y_validation)
+        return self.own_X, self.own_y, self.own_X_validation, self.own_y_validation
 
 
 def prepare(
@@ -112,16 +112,20 @@ def prepare(
     matrix = encoder.fit_transform(X, estimator=estimator)
     check_consistent_length(X, y)
     coder = (ClassEncoder() if task == "classification" else TargetScaler()).fit(y)
-    targets, labels = coder.encode(y), np.asarray(y)
+    labels = np.asarray(y)
+    if labels.ndim == 2:  # a single column, which the coder has accepted with a warning
+        y = labels = labels.reshape(-1)
+    targets = coder.encode(y)
     held: NDArray[np.intp] | None = None
     train = np.arange(len(matrix))
     if given:
-        own_X, own_X_validation, own_y_validation = X, X_val, y_val
+        own_X, own_X_validation = X, X_val
+        own_y_validation = np.asarray(y_val).reshape(-1)
         X_validation = encoder.transform(X_val, estimator=estimator)
         Y_validation = coder.encode(y_val, name="y_val")
     else:
         rng = np.random.default_rng(seed)
-        train, held = hold_out_validation(y, validation_fraction, task, rng)
+        train, held = hold_out_validation(labels, validation_fraction, task, rng)
         own_X = take_rows(X, train)
         own_X_validation, own_y_validation = take_rows(X, held), labels[held]
         X_validation, Y_validation = matrix[held], targets[held]

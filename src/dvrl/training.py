@@ -53,6 +53,8 @@ __all__ = [
 
 MAX_CHUNK = 100
 PROGRESS_STEPS = 20
+# Least time between two checkpoints: a kill loses no more than this, and writing costs little.
+CHECKPOINT_SECONDS = 2.0
 # Weight t**AVERAGING_POWER on iteration t: the last part of the run counts, wherever it ends.
 AVERAGING_POWER = 3.0
 
@@ -713,8 +715,6 @@ class Schedule:
     seed : int
     checkpoint : Path or None
     resume : bool
-    checkpoint_seconds : float
-        Least time between two checkpoints.
     callback : callable or None
         Called with a :class:`Progress`.
     """
@@ -727,7 +727,6 @@ class Schedule:
     patience: int | None = None
     checkpoint: Path | None = None
     resume: bool = False
-    checkpoint_seconds: float = 2.0
     callback: Callable[[Progress], object] | None = None
 
 
@@ -813,7 +812,7 @@ def train(
         run.seconds = time.perf_counter() - started
         stop_reason = _stop_reason(run, schedule)
         if schedule.checkpoint is not None and (
-            stop_reason or time.perf_counter() - saved_at > schedule.checkpoint_seconds
+            stop_reason or time.perf_counter() - saved_at > CHECKPOINT_SECONDS
         ):
             _save(run, schedule.checkpoint, fingerprint, engine)
             saved_at = time.perf_counter()

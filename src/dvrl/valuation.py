@@ -538,7 +538,8 @@ class _BaseDVRL(BaseEstimator):
         ndarray of shape (k,)
             Labels, or targets in their own units.
         """
-        decoded: NDArray[Any] = self.coder_.decode(self._scores(X))
+        scores = self._scores(X)  # checks first that there is a fit
+        decoded: NDArray[Any] = self.coder_.decode(scores)
         return decoded
 
     # ------------------------------------------------------------------ tables
