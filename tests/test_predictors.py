@@ -209,7 +209,7 @@ def test_gradient_through_the_fit_against_finite_differences(predictor, n_output
     rng = np.random.default_rng(2)
     for _ in range(5):
         direction = rng.normal(size=N_ROWS).astype(np.float32)
-        step = 0.05
+        step = 0.02
         numeric = (reward(base + step * direction) - reward(base - step * direction)) / (2 * step)
         assert gradient @ direction == pytest.approx(
             float(numeric), rel=0.05, abs=0.02 * float(np.linalg.norm(gradient))
