@@ -85,7 +85,7 @@ def test_a_collapsed_run_is_reported():
     (X, y), (X_val, y_val), _ = split(*digits(), seed=0)
     noisy, _ = flip_labels(y % 2, 0.4, rng=0)
     valuer = DVRLClassifier(
-        marginal="none", prior="none", kl_weight=0.0, residual_bound=0.0, learning_rate=0.05,
+        marginal="none", prior="none", kl_weight=0.0, residual_bound=0.0, learning_rate=1.0,
         outer_iterations=30, ensemble_size=1, random_state=0,
     )  # fmt: skip
     with pytest.warns(DataValuationWarning, match="flat"):
