@@ -21,7 +21,7 @@ from .training import (
     Member,
     Problem,
     Program,
-    fit_and_judge,
+    fit_and_score,
     iteration_keys,
     judge_weights,
 )
@@ -184,7 +184,7 @@ class ScorerEvaluator:
         for index, selections in enumerate(weights):
             member = jax.tree.map(lambda leaf, at=index: leaf[at], members)
             _, key = iteration_keys(member, jnp.asarray(iteration))
-            _, scores, start = fit_and_judge(
+            scores, start = fit_and_score(
                 self.program,
                 self.problem,
                 self.hyper,

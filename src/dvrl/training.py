@@ -35,6 +35,7 @@ from .policy import (
     reinforce_gradient,
 )
 from .predictors.base import Parameters, TraceablePredictor
+from .predictors.traceable import fit_once
 from .rewards import Reward
 from .storage import read_archive, write_archive
 
@@ -415,7 +416,7 @@ def _improve_all(
 
 
 @partial(jax.jit, static_argnames=("program",))
-def fit_and_judge(
+def fit_and_score(
     program: Program,
     problem: Problem,
     hyper: Hyper,
@@ -423,8 +424,8 @@ def fit_and_judge(
     rows: Int[Array, " batch"] | None,
     weights: Float[Array, "selections batch"],
     key: Array,
-) -> tuple[Array, Array, Parameters]:
-    """Rewards, validation scores and parameters of predictors trained with `weights`."""
+) -> tuple[Array, Parameters]:
+    """Validation scores of predictors trained with `weights`, and the mean of their parameters."""
     predictor = program.predictor
     assert predictor is not None
     batch = take_batch(problem, rows)
@@ -432,12 +433,7 @@ def fit_and_judge(
     scores = jax.vmap(
         lambda params: predictor.scores(params, problem.X_validation, problem.Y.shape[1])
     )(fitted)
-    rewards = (
-        jnp.zeros(weights.shape[0])
-        if program.reward.on_host
-        else jax.vmap(partial(reward_of_scores, program, problem))(scores)
-    )
-    return rewards, scores, mean_of_selections(fitted)
+    return scores, mean_of_selections(fitted)
 
 
 def judge_weights(
@@ -448,15 +444,30 @@ def judge_weights(
     weights: NDArray[np.float32],
 ) -> tuple[float, NDArray[np.float32]]:
     """Reward and validation scores of one traceable predictor trained afresh with `weights`."""
-    assert program.predictor is not None
+    predictor = program.predictor
+    assert predictor is not None
     used = int(problem.used_features)
-    start = program.predictor.init(
+    start = predictor.init(
         np.random.default_rng(0), used, problem.X.shape[1] - used, problem.Y.shape[1]
     )
-    rewards, scores, _ = fit_and_judge(
-        program, problem, hyper, start, rows, weights[None], jax.random.key(0)
+    batch = take_batch(problem, None if rows is None else jnp.asarray(rows))
+    # Compiled once for this and for the final predictor.
+    fit_hyper = {name: hyper[name] for name in ("inner_learning_rate", "l2")}
+    params = fit_once(
+        predictor, start, batch.X, batch.Y, weights, batch.mask, jax.random.key(0), fit_hyper
     )
-    return float(rewards[0]), np.asarray(scores[0])
+    reward, scores = _judge_one(program, problem, params)
+    return float(reward), np.asarray(scores)
+
+
+@partial(jax.jit, static_argnames=("program",))
+def _judge_one(program: Program, problem: Problem, params: Parameters) -> tuple[Array, Array]:
+    """Reward (0 for metrics of the host) and validation scores."""
+    assert program.predictor is not None
+    scores = program.predictor.scores(params, problem.X_validation, problem.Y.shape[1])
+    if program.reward.on_host:
+        return jnp.zeros(()), scores
+    return reward_of_scores(program, problem, scores), scores
 
 
 def _initial_members(program: Program, problem: Problem, seed: int, n_members: int) -> Member:

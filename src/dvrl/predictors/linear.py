@@ -101,11 +101,9 @@ class LinearPredictor:
         Solved fits may also start from one set of parameters per selection.
         """
         if self.steps is None:
-            stacked = jnp.concatenate([params["weight"], params["bias"][..., None, :]], axis=-2)
-            ones = jnp.ones((X.shape[0], 1), X.dtype)
-            columns = jnp.concatenate([X, ones], axis=1)
-            solved = _solve(self.tolerance, stacked, columns, Y, weights, hyper["l2"])
-            return {"weight": solved[:, :-1], "bias": solved[:, -1]}
+            columns = _with_intercept(X)
+            solved = _solve(self.tolerance, _stacked(params), columns, Y, weights, hyper["l2"])
+            return _parameters(solved)
         return fit_by_minibatches(
             self,
             params,
@@ -121,11 +119,52 @@ class LinearPredictor:
             l2=hyper["l2"],
         )
 
+    def inverse_curvature(
+        self,
+        params: Parameters,
+        X: Float[Array, "rows features"],
+        Y: Float[Array, "rows outputs"],
+        weights: Float[Array, "selections rows"],
+        hyper: dict[str, Float[Array, ""]],
+    ) -> Float[Array, "selections raw columns columns"]:
+        """Inverse Hessian blocks of each selection at its own parameters, for :meth:`refit`."""
+        system = _system(_with_intercept(X), Y, weights, hyper["l2"])
+        return system.inverse(system.raw(_stacked(params)))
+
+    def refit(
+        self,
+        params: Parameters,
+        X: Float[Array, "rows features"],
+        Y: Float[Array, "rows outputs"],
+        weights: Float[Array, "selections rows"],
+        hyper: dict[str, Float[Array, ""]],
+        inverse: Float[Array, "selections raw columns columns"],
+    ) -> Parameters:
+        """Solve again after small changes of the weights, from parameters near the solution.
+
+        `inverse` comes from weights not far away. Not differentiable.
+        """
+        system = _system(_with_intercept(X), Y, weights, hyper["l2"])
+        return _parameters(_newton(_stacked(params), system, self.tolerance, _Inverse(inverse))[0])
+
     def scores(
         self, params: Parameters, X: Float[Array, "rows features"], n_outputs: int
     ) -> Float[Array, "rows outputs"]:
         """See :class:`dvrl.predictors.base.TraceablePredictor`."""
         return raw_scores(self.raw(params, X), n_outputs)
+
+
+def _with_intercept(X: Array) -> Array:
+    return jnp.concatenate([X, jnp.ones((X.shape[0], 1), X.dtype)], axis=1)
+
+
+def _stacked(params: Parameters) -> Array:
+    """Coefficients with the intercept as their last row."""
+    return jnp.concatenate([params["weight"], params["bias"][..., None, :]], axis=-2)
+
+
+def _parameters(theta: Array) -> Parameters:
+    return {"weight": theta[:, :-1], "bias": theta[:, -1]}
 
 
 class _System(NamedTuple):
@@ -180,6 +219,31 @@ class _System(NamedTuple):
         jitter = 1e-6 * jnp.max(jnp.diagonal(blocks, axis1=1, axis2=2), axis=1) + 1e-6
         blocks = blocks + jax.vmap(jnp.diag)(self.penalty + jitter[:, None])
         return _Factor(jnp.linalg.cholesky(blocks), jnp.diagonal(blocks, axis1=1, axis2=2).T)
+
+    def inverse(self, raw: Array) -> Array:
+        """Inverses (selections, raw, columns, columns) of the Hessian's blocks."""
+        row_weights = jnp.moveaxis(self.curvature(raw), 2, 1)
+
+        def block(weights: Array) -> Array:
+            hessian = self.X.T @ (weights[:, None] * self.X) + jnp.diag(self.penalty)
+            return jnp.linalg.inv(
+                hessian + 1e-6 * jnp.max(jnp.diagonal(hessian)) * jnp.eye(len(hessian))
+            )
+
+        n_selections, n_raw, n_rows = row_weights.shape
+        # One after the other: a weighted copy of X for every selection would not fit the cache.
+        inverses = jax.lax.map(block, row_weights.reshape(-1, n_rows))
+        return inverses.reshape(n_selections, n_raw, *inverses.shape[1:])
+
+
+class _Inverse(NamedTuple):
+    """A preconditioner of each selection's own."""
+
+    blocks: Array
+
+    def solver(self, diagonal: Array) -> Callable[[Array], Array]:
+        """Approximate inverse of Hessians near those that were inverted."""
+        return lambda residual: jnp.einsum("kqde,keq->kdq", self.blocks, residual)
 
 
 class _Factor(NamedTuple):
@@ -249,7 +313,9 @@ def _conjugate_gradients(
     return jax.lax.while_loop(unfinished, advance, start)[0]
 
 
-def _newton(theta: Array, system: _System, tolerance: float) -> tuple[Array, _Factor]:
+def _newton(
+    theta: Array, system: _System, tolerance: float, factor: _Factor | _Inverse | None = None
+) -> tuple[Array, Any]:
     """Minimise the objective of every selection, from a shared start `theta` or from one for each.
 
     The preconditioner is factored once, at the start: a few more steps of conjugate gradients are
@@ -258,7 +324,7 @@ def _newton(theta: Array, system: _System, tolerance: float) -> tuple[Array, _Fa
     n_selections = system.weights.shape[0]
     theta = jnp.broadcast_to(theta, (n_selections, *theta.shape[-2:]))
     raw = system.raw(theta)
-    factor = system.factor(raw)
+    factor = system.factor(raw) if factor is None else factor
     total = jnp.sum(system.weights, axis=1)[:, None, None]
     target = tolerance * (1.0 + total)
 

@@ -17,7 +17,7 @@ from .base import Parameters, TraceablePredictor
 from .linear import LinearPredictor
 from .mlp import MLPPredictor
 
-__all__ = ["FittedTraceable", "final_form", "fit_traceable", "named_predictor"]
+__all__ = ["FittedTraceable", "final_form", "fit_once", "fit_traceable", "named_predictor"]
 
 NAMES = {"classification": ("linear", "logistic", "mlp"), "regression": ("linear", "ridge", "mlp")}
 FINAL_EPOCHS = 50
@@ -97,7 +97,7 @@ def _scores(
 
 
 @partial(jax.jit, static_argnames=("predictor",))
-def _fit(
+def fit_once(
     predictor: TraceablePredictor,
     params: Parameters,
     X: jax.Array,
@@ -107,6 +107,7 @@ def _fit(
     key: jax.Array,
     hyper: dict[str, Any],
 ) -> Parameters:
+    """Fit one predictor; `hyper` needs the learning rate of the inner steps and the penalty."""
     fitted = predictor.fit(params, X, Y, weights[None], mask, key, hyper)
     return jax.tree.map(lambda leaf: leaf[0], fitted)
 
@@ -151,7 +152,7 @@ def fit_traceable(
     start = predictor.init(
         np.random.default_rng(seed), X.shape[1], n_columns - X.shape[1], Y.shape[1]
     )
-    params = _fit(
+    params = fit_once(
         predictor,
         start,
         pad(X, n_rows, n_columns),

@@ -1,0 +1,72 @@
+"""AME: average marginal effects, by a sparse regression on random subsets."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from dvrl.preparation import Prepared
+
+from .base import Outcome, UtilityMethod
+
+__all__ = ["AME"]
+
+INCLUSION = (0.2, 0.4, 0.6, 0.8)
+
+
+class AME(UtilityMethod):
+    """Average marginal effect of every row on the utility of random subsets.
+
+    Rows enter a subset with a probability that is itself drawn; the effects are the coefficients
+    of a lasso on the standardised indicators (Lin et al., "Measuring the effect of training data
+    on deep learning predictions via randomized experiments", ICML 2022).
+
+    Parameters
+    ----------
+    predictor, metric, task, validation_fraction, n_jobs, random_state
+        See :class:`dvrl.baselines.base.UtilityMethod`.
+    n_subsets : int, default=1000
+    """
+
+    def __init__(
+        self,
+        predictor: Any = "linear",
+        *,
+        metric: Any = None,
+        n_subsets: int = 1000,
+        task: str = "auto",
+        validation_fraction: float = 0.2,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.predictor = predictor
+        self.metric = metric
+        self.n_subsets = n_subsets
+        self.task = task
+        self.validation_fraction = validation_fraction
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _check(self) -> None:
+        super()._check()
+        if self.n_subsets < 10:
+            raise ValueError("n_subsets must be 10 or more: the regression is cross-validated.")
+
+    def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LassoCV
+
+        utility = self._utility(data, task, seed)
+        rng = np.random.default_rng(seed)
+        chance = rng.choice(INCLUSION, size=self.n_subsets)[:, None]
+        subsets = rng.random((self.n_subsets, utility.n_rows)) < chance
+        # Each indicator has mean zero and covariance one with the row's presence.
+        indicators = np.where(subsets, 1 / chance, -1 / (1 - chance))
+        utilities = utility(subsets)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            lasso = LassoCV(cv=5, n_jobs=self.n_jobs).fit(indicators, utilities)
+        mean_square = float(np.mean([1 / (p * (1 - p)) for p in INCLUSION]))
+        return Outcome(lasso.coef_ * mean_square, n_fits=utility.n_fits)

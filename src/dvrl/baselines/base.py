@@ -1,0 +1,183 @@
+"""The interface that every valuation method shares with DVRL."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted
+
+from dvrl.preparation import Prepared, prepare
+
+from .utility import Utility
+
+__all__ = ["Outcome", "UtilityMethod", "ValuationMethod"]
+
+Values = NDArray[np.float64]
+
+TASKS = ("auto", "classification", "regression")
+DEFAULT_METRICS = {"classification": "log_loss", "regression": "mse"}
+
+
+class Outcome(NamedTuple):
+    """What a method says.
+
+    Attributes
+    ----------
+    values : (n,) float64
+        Of the rows that are trained on; low means suspicious.
+    spread : (n,) float64 or None
+        Standard error of sampled values.
+    n_fits : int
+        Predictors fitted.
+    details : dict
+        Numbers about the run, such as a convergence statistic.
+    """
+
+    values: Values
+    spread: Values | None = None
+    n_fits: int = 0
+    details: dict[str, Any] = {}  # noqa: RUF012
+
+
+class ValuationMethod(BaseEstimator):
+    """Base of all methods: preparation before, attributes after.
+
+    A method implements `_value` and declares its parameters in `__init__`, among them `task`,
+    `validation_fraction` and `random_state`.
+
+    Attributes
+    ----------
+    data_values_ : ndarray of shape (n_rows,)
+        Low means suspicious; the unit depends on the method. NaN for rows that were held out for
+        validation.
+    data_values_std_ : ndarray of shape (n_rows,)
+        Standard error of sampled values, NaN where nothing is sampled.
+    validation_indices_ : ndarray of int or None
+        Rows held out for validation when `fit` got none.
+    n_fits_ : int
+        Predictors fitted.
+    seconds_ : float
+    details_ : dict
+        Numbers about the run.
+    """
+
+    task: str
+    validation_fraction: float
+    random_state: Any
+
+    def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Self:
+        """Value the training rows.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,)
+        X_val : like X, optional
+            Clean validation rows. Without them, `validation_fraction` of the rows is held out.
+        y_val : array-like, optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or settings that cannot be used; the message says what to do.
+        """
+        started = time.perf_counter()
+        self._check()
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        task = resolve_task(self.task, y)
+        data = prepare(
+            self,
+            X,
+            y,
+            X_val,
+            y_val,
+            task=task,
+            validation_fraction=self.validation_fraction,
+            seed=seed,
+        )
+        outcome = self._value(data, task, seed)
+        self.task_, self.validation_indices_, self._index = task, data.held, data.index
+        self.data_values_ = np.full(len(data.labels), np.nan)
+        self.data_values_[data.train] = outcome.values
+        self.data_values_std_ = np.full(len(data.labels), np.nan)
+        if outcome.spread is not None:
+            self.data_values_std_[data.train] = outcome.spread
+        self.n_fits_, self.details_ = outcome.n_fits, outcome.details
+        self.seconds_ = time.perf_counter() - started
+        return self
+
+    def to_frame(self) -> Any:
+        """Return values as a table with the caller's index, like that of DVRL."""
+        import pandas as pd
+
+        check_is_fitted(self)
+        frame = pd.DataFrame(
+            {"data_value": self.data_values_, "data_value_std": self.data_values_std_},
+            index=self._index,
+        )
+        frame["rank"] = frame["data_value"].rank(method="first")
+        return frame
+
+    def _check(self) -> None:
+        """Check parameters, before any work."""
+        if self.task not in TASKS:
+            raise ValueError(f"task={self.task!r} is unknown; use one of {', '.join(TASKS)}.")
+
+    def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
+        raise NotImplementedError
+
+
+class UtilityMethod(ValuationMethod):
+    """Base of the methods that ask for the utility of subsets.
+
+    Parameters
+    ----------
+    predictor : str or object, default="linear"
+        As for :class:`dvrl.DVRLClassifier`: ``"linear"``, ``"mlp"``, or any estimator.
+    metric : str or callable, default=None
+        Utility on the validation rows; the log-likelihood, or the negative squared error.
+    task : {"auto", "classification", "regression"}, default="auto"
+    validation_fraction : float, default=0.2
+    n_jobs : int, default=None
+        Fits of a black box at once.
+    random_state : int, RandomState or None
+    """
+
+    predictor: Any
+    metric: Any
+    n_jobs: int | None
+    _tolerance: float | None = None
+
+    def _utility(self, data: Prepared, task: str, seed: int) -> Utility:
+        return Utility(
+            data,
+            task=task,
+            predictor=self.predictor,
+            metric=DEFAULT_METRICS[task] if self.metric is None else self.metric,
+            n_jobs=self.n_jobs,
+            seed=seed,
+            tolerance=self._tolerance,
+        )
+
+
+def resolve_task(task: str, y: Any) -> str:
+    """Task of "auto": numbers with fractions are a regression."""
+    if task != "auto":
+        return task
+    if y is None:
+        return "classification"  # `prepare` has the message for this
+    try:
+        kind = type_of_target(y)
+    except (TypeError, ValueError):
+        return "classification"
+    return "regression" if kind.startswith("continuous") else "classification"
