@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dvrl.padding import pad, padded_size
-from dvrl.settings import PRESETS, Settings, make_settings
+from dvrl.settings import CHOICES, PRESETS, SETTING_NAMES, Settings, make_settings
 
 
 def test_presets_say_what_they_are():
@@ -87,3 +89,138 @@ def test_padding_appends_zeros():
     assert padded.sum() == 6
     np.testing.assert_array_equal(padded[:3, :2], array)
     assert pad(array, 3) is array
+
+
+# --- every setting, and what the presets change -------------------------------------------------
+
+PAPER_SETTINGS = {  # Algorithm 1 and section 4 of the paper
+    "marginal": "none", "prior": "none", "kl_weight": 0.0, "residual_bound": 0.0,
+    "gradient": "reinforce", "baseline": "moving_average", "baseline_window": 20,
+    "n_selections": 1, "outer_iterations": 2000, "inner_iterations": 100, "batch_size": 2000,
+    "inner_batch_size": 256, "inner_optimizer": "sgd", "learning_rate": 0.01, "l2": 0.0,
+    "predictor_start": "persistent", "exploration_weight": 0.0, "averaging": False,
+    "ensemble_size": 1,
+}  # fmt: skip
+CHANGED_BY_THE_RELEASED_CODE = {
+    "metric": "released", "marginal": "validation", "baseline": "all_rows",
+    "inner_iterations": "released", "inner_optimizer": "adam", "l2": 1.0,
+    "predictor_start": "reset", "exploration_weight": 1e3,
+}  # fmt: skip
+
+
+def test_the_released_preset_differs_from_the_paper_as_documented():
+    paper = dataclasses.asdict(make_settings("paper", {}))
+    released = dataclasses.asdict(make_settings("released", {}))
+    assert {name: paper[name] for name in PAPER_SETTINGS} == PAPER_SETTINGS
+    differing = {name: released[name] for name in paper if released[name] != paper[name]}
+    assert differing == CHANGED_BY_THE_RELEASED_CODE
+
+
+def test_presets_leave_stopping_rules_alone():
+    for preset in PRESETS:
+        settings = make_settings(preset, {})
+        assert settings.max_seconds is None
+        assert settings.patience is None
+        assert settings.stopping_fraction == Settings().stopping_fraction
+
+
+def test_making_settings_changes_no_preset():
+    before = {name: dict(preset) for name, preset in PRESETS.items()}
+    make_settings("paper", {"l2": 7.0, "marginal": "validation"})
+    assert before == PRESETS
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_settings("paper", {}).l2 = 1.0  # type: ignore[misc]
+
+
+BAD_VALUES = {
+    "marginal": ["forest", 3],
+    "prior": ["posterior", True],
+    "gradient": ["exact", ["auto"]],
+    "baseline": ["mean"],
+    "predictor_start": ["fresh"],
+    "inner_optimizer": ["lbfgs"],
+    "baseline_window": [0, 1.5, "long", True],
+    "batch_size": [0, -3, 2.5, float("inf"), [64]],
+    "inner_batch_size": [0, float("nan"), "all"],
+    "outer_iterations": [0, "converged", True],
+    "n_selections": [0, 2.5, "many"],
+    "ensemble_size": [0, -1, {}],
+    "inner_iterations": [0, 1.5, "long"],
+    "learning_rate": [0.0, -1.0, "fast", float("inf")],
+    "inner_learning_rate": [0, "fast", [0.1, 0.2]],
+    "l2": [-1e-9, "auto", float("nan"), np.ones(2)],
+    "exploration_weight": [-1.0, "auto"],
+    "residual_bound": [-1.0, "none"],
+    "kl_weight": [-1.0, float("nan"), "large"],
+    "max_seconds": [0, -5, "auto", float("inf")],
+    "patience": [0, 2.5, "auto", True],
+    "averaging": ["no", 1, [True]],
+    "stopping_fraction": [0.0, 1.0, 3, -0.5, "some"],
+}
+# The metric is checked where it is made; see test_rewards.py.
+UNCHECKED_HERE = {"metric"}
+
+
+def is_one_sentence(message):
+    return "\n" not in message and message.endswith((".", "?")) and message[-2] != "."
+
+
+@pytest.mark.parametrize("name", sorted(set(SETTING_NAMES) - UNCHECKED_HERE))
+def test_every_bad_setting_is_named_in_one_sentence(name):
+    for value in BAD_VALUES[name]:
+        with pytest.raises(ValueError, match=f"^{name}") as caught:
+            make_settings("default", {name: value})
+        assert is_one_sentence(str(caught.value)), str(caught.value)
+
+
+@pytest.mark.parametrize("preset", ["fast", "", "Paper", None, 1])
+def test_unknown_presets_name_the_known_ones(preset):
+    with pytest.raises(ValueError, match=r"^preset=.*default, paper, released") as caught:
+        make_settings(preset, {})
+    assert is_one_sentence(str(caught.value))
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_choice_that_is_offered_is_taken(name):
+    for choice in CHOICES[name]:
+        # With 2 selections no baseline and no gradient estimator is out of place.
+        settings = make_settings("paper", {name: choice, "n_selections": 2})
+        assert getattr(settings, name) == choice
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = {"n_selections": np.int64(4), "learning_rate": np.float32(0.25), "l2": np.float64(0)}
+    settings = make_settings("paper", given)
+    assert {name: getattr(settings, name) for name in given} == given
+
+
+# --- kinds of numbers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["batch_size", "inner_batch_size", "baseline_window"])
+def test_auto_is_refused_where_nothing_decides_it(name):
+    with pytest.raises(ValueError, match=name):
+        make_settings("default", {name: "auto"})
+
+
+@pytest.mark.parametrize("kind", [np.int64, float])
+def test_combinations_are_checked_for_any_kind_of_whole_number(kind):
+    with pytest.raises(ValueError, match="even number"):
+        make_settings("default", {"gradient": "antithetic", "n_selections": kind(3)})
+    with pytest.raises(ValueError, match="n_selections >= 2"):
+        make_settings("default", {"gradient": "reinforce", "n_selections": kind(1)})
+
+
+@pytest.mark.parametrize("name", ["batch_size", "inner_batch_size"])
+def test_whole_floats_become_integers(name):
+    assert isinstance(getattr(make_settings("default", {name: 64.0}), name), int)
+
+
+def test_text_is_no_number():
+    with pytest.raises(ValueError, match="l2"):
+        make_settings("default", {"l2": "1"})
+
+
+def test_averaging_is_yes_or_no():
+    with pytest.raises(ValueError, match="averaging"):
+        make_settings("default", {"averaging": "no"})

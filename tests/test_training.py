@@ -8,13 +8,20 @@ import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification, make_regression
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from dvrl import DVRLClassifier, DVRLRegressor
+from dvrl.policy import BASELINES
+from dvrl.rewards import make_reward
 from dvrl.storage import read_archive
+from dvrl.training import HostEngine, Problem, Program, Schedule, member_logits, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::dvrl.exceptions.DataValuationWarning")
 
@@ -244,3 +251,289 @@ def test_pretrained_states():
         fitted(pretrained={"weight": np.zeros((1, 1))})
     with pytest.raises(ValueError, match="built-in predictor"):
         fitted(predictor=LogisticRegression(), pretrained="all_rows")
+
+
+# --- killed while writing -----------------------------------------------------------------------
+
+KILLED_WRITING = """
+import os, signal, sys, warnings
+warnings.simplefilter("ignore")
+import dvrl.training
+from dvrl import DVRLClassifier
+from sklearn.datasets import make_classification
+
+dvrl.training.CHECKPOINT_SECONDS = 0.0
+path, last_write = sys.argv[1], int(sys.argv[2])
+replace, writes = os.replace, []
+def replace_or_die(source, target):
+    writes.append(target)
+    if len(writes) == last_write:  # all bytes are written, the file is not yet in its place
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = replace_or_die
+X, y = make_classification(140, 4, n_informative=3, n_redundant=0, random_state=0)
+X = X.astype("float32")
+valuer = DVRLClassifier(outer_iterations=12, ensemble_size=2, random_state=0, checkpoint=path)
+valuer.fit(X[:100], y[:100], X_val=X[100:], y_val=y[100:])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX only")
+@pytest.mark.parametrize("last_write", [1, 4])
+def test_killed_in_the_middle_of_a_write(tmp_path, last_write):
+    path = tmp_path / "run.checkpoint"
+    command = [sys.executable, "-c", KILLED_WRITING, str(path), str(last_write)]
+    process = subprocess.run(command, capture_output=True, timeout=300)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    if last_write == 1:
+        assert not path.exists()
+    else:  # the write before is whole
+        assert read_archive(path).metadata["iteration"] == last_write - 1
+    told = []
+    resumed = fitted(checkpoint=path, resume=True, callback=told.append)
+    assert told[0].iteration == last_write
+    np.testing.assert_array_equal(resumed.data_values_, fitted().data_values_)
+
+
+# --- more ways to stop and go on ----------------------------------------------------------------
+
+STATEFUL = {
+    "moving average": {"preset": "paper", "inner_iterations": 10},
+    "held-back rows": {"patience": 50},
+}
+
+
+@pytest.mark.parametrize("kind", STATEFUL)
+def test_all_that_a_run_remembers_survives_an_interruption(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr("dvrl.training.CHECKPOINT_SECONDS", 0.0)
+    path = tmp_path / "run.checkpoint"
+
+    def stop(progress):
+        if progress.iteration == 7:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fitted(**STATEFUL[kind], checkpoint=path, callback=stop)
+    resumed = fitted(**STATEFUL[kind], checkpoint=path, resume=True)
+    undisturbed = fitted(**STATEFUL[kind])
+    np.testing.assert_array_equal(resumed.data_values_, undisturbed.data_values_)
+    for name, values in undisturbed.history_.items():
+        np.testing.assert_array_equal(resumed.history_[name], values, err_msg=name)
+
+
+def test_a_run_that_ran_out_of_time_goes_on_to_the_same_end(tmp_path):
+    path = tmp_path / "run.checkpoint"
+    short = fitted(checkpoint=path, max_seconds=1e-9)  # checked after a chunk, here of one
+    assert short.diagnostics_.stop_reason == "time"
+    assert short.diagnostics_.n_iterations == 1
+    again = fitted(checkpoint=path, resume=True, max_seconds=1e-9)  # nothing is left of the time
+    np.testing.assert_array_equal(again.data_values_, short.data_values_)
+    rest = fitted(checkpoint=path, resume=True)
+    assert rest.diagnostics_.stop_reason == "iterations"
+    np.testing.assert_array_equal(rest.data_values_, fitted().data_values_)
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path):
+    path = tmp_path / "run.checkpoint"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ValueError, match="damaged") as caught:
+        fitted(checkpoint=path, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_resume_a_checkpoint_is_overwritten(tmp_path):
+    path = tmp_path / "run.checkpoint"
+    fitted(checkpoint=path, max_seconds=1e-9)
+    told = []
+    afresh = fitted(checkpoint=path, callback=told.append)
+    assert [progress.iteration for progress in told] == list(range(1, 13))
+    np.testing.assert_array_equal(afresh.data_values_, fitted().data_values_)
+    assert read_archive(path).metadata["iteration"] == 12
+
+
+# --- what rewards are compared with, against scikit-learn ---------------------------------------
+
+
+def test_the_moving_average_is_that_of_the_rewards():
+    history = fitted(preset="paper", inner_iterations=10, ensemble_size=1).history_
+    expected = [0.0]
+    for reward in history["reward"][:-1]:
+        expected.append(19 / 20 * expected[-1] + reward / 20)
+    np.testing.assert_allclose(history["baseline"], expected, rtol=1e-5)
+
+
+def test_the_released_baseline_is_a_predictor_fitted_on_all_rows():
+    valuer = fitted(preset="released", ensemble_size=1)
+    X, y = ROWS
+    model = LogisticRegression(C=1.0).fit(valuer.encoder_.transform(X), y)
+    scores = model.predict_proba(valuer.encoder_.transform(VALIDATION["X_val"]))[:, 1]
+    expected = roc_auc_score(VALIDATION["y_val"], scores)
+    # Two validation rows nearly as probable as each other may change places: 1 of 400 pairs.
+    np.testing.assert_allclose(valuer.history_["baseline"], expected, atol=3e-3)
+
+
+def test_all_engines_tell_of_the_same_run():
+    """Compiled, with the metric on the host, and as a black box: one set of selections."""
+
+    def log_loss_on_the_host(estimator, X, y):
+        return -log_loss(y, estimator.predict_proba(X).astype(np.float64))
+
+    settings = {"gradient": "antithetic", "n_selections": 4, "learning_rate": 0.02, "l2": 1.0}
+    fused = fitted(**settings)
+    hosted = fitted(**settings, metric=log_loss_on_the_host)
+    boxed = fitted(**settings, predictor=LogisticRegression(C=1.0, tol=1e-6))
+    assert np.ptp(fused.history_["reward"]) > 0.005  # the selections do matter
+    np.testing.assert_allclose(hosted.history_["reward"], fused.history_["reward"], atol=2e-4)
+    # The built-in predictor keeps a penalty of .001 on the intercept.
+    np.testing.assert_allclose(boxed.history_["reward"], fused.history_["reward"], atol=1e-3)
+    for other in (hosted, boxed):
+        np.testing.assert_allclose(other.data_values_, fused.data_values_, atol=5e-3)
+        assert np.corrcoef(other.data_values_, fused.data_values_)[0, 1] > 0.999
+
+
+def test_engines_share_their_mini_batches():
+    """Solved fits look the same for any mini-batches; a few steps do not."""
+
+    def log_loss_on_the_host(estimator, X, y):
+        return -log_loss(y, estimator.predict_proba(X).astype(np.float64))
+
+    settings = {"gradient": "antithetic", "n_selections": 4, "inner_iterations": 5,
+                "inner_batch_size": 16, "outer_iterations": 5}  # fmt: skip
+    fused = fitted(**settings)
+    hosted = fitted(**settings, metric=log_loss_on_the_host)
+    assert np.ptp(fused.history_["reward"]) > 0.005
+    np.testing.assert_allclose(hosted.history_["reward"], fused.history_["reward"], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["pipeline", "lightgbm", "class of a function"])
+def test_black_boxes_give_the_same_bits_in_two_processes(kind):
+    class NearestMean:
+        def fit(self, X, y):
+            self.classes_ = np.unique(y)
+            self.means_ = np.stack([X[y == each].mean(axis=0) for each in self.classes_])
+            return self
+
+        def predict(self, X):
+            distances = ((X[:, None] - self.means_) ** 2).sum(axis=2)
+            return self.classes_[distances.argmin(axis=1)]
+
+    if kind == "pipeline":
+        model = make_pipeline(StandardScaler(), LogisticRegression())
+    elif kind == "lightgbm":
+        lightgbm = pytest.importorskip("lightgbm")
+        model = lightgbm.LGBMClassifier(n_estimators=5, min_child_samples=5, verbose=-1)
+    else:
+        model = NearestMean()
+    settings = {"predictor": model, "n_selections": 4, "outer_iterations": 3}
+    one, two = (fitted(**settings, n_jobs=n_jobs) for n_jobs in (1, 2))
+    np.testing.assert_array_equal(one.data_values_, two.data_values_)
+    np.testing.assert_array_equal(one.history_["reward"], two.history_["reward"])
+    assert np.ptp(one.history_["reward"]) > 0
+
+
+# --- the loop on a game with a known answer -----------------------------------------------------
+
+N_PLAYERS = 16
+IS_GOOD = np.arange(N_PLAYERS) % 2 == 0
+WORTH = np.where(IS_GOOD, 1.5, -1.0) / N_PLAYERS  # all together: .25
+
+
+class Game:
+    """In place of predictors: half of the rows add to the reward, half take from it."""
+
+    def __init__(self, held_back=()):
+        self.held_back = list(held_back)
+        self.seen = []
+
+    def __call__(self, members, rows, weights, iteration):
+        worth = np.tile(WORTH, (len(weights), 1)) if rows is None else WORTH[rows]
+        self.seen.append((rows, np.array(weights)))
+        return np.einsum("mkn,mn->mk", weights, worth).astype(np.float32), ()
+
+    def reward(self, rows, weights, *, held_back):
+        worth = WORTH if rows is None else WORTH[rows]
+        value = self.held_back.pop(0) if held_back else float(weights @ worth)
+        return value, np.zeros((8, 2), np.float32)
+
+
+def play(game, *, gradient="antithetic", baseline="leave_one_out", n_selections=8, **schedule):
+    program = Program(
+        predictor=None, reward=make_reward("log_loss", "classification", 2), gradient=gradient,
+        baseline=baseline, n_selections=n_selections, persistent=False, classification=True,
+        zero_output=True, residual_bound=None, averaging=False,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N_PLAYERS, 8)).astype(np.float32)
+    X[:, 0] += np.where(IS_GOOD, 2.0, -2.0)
+    labels = np.eye(2, dtype=np.float32)[rng.permutation(N_PLAYERS) % 2]
+    ones, zeros = np.ones(N_PLAYERS, np.float32), np.zeros(N_PLAYERS, np.float32)
+    problem = Problem(
+        X=X, Y=labels, differences=np.zeros((N_PLAYERS, 0), np.float32), prior_logits=zeros,
+        mask=ones, X_validation=X[:8], Y_validation=labels[:8], validation_mask=ones[:8],
+        used_features=np.asarray(8), center=np.float32(0), scale=np.float32(1),
+    )  # fmt: skip
+    hyper = {"learning_rate": 0.01, "baseline_window": 20, "kl_weight": 0, "exploration_weight": 0}
+    hyper = {name: jnp.float32(value) for name, value in hyper.items()}
+    defaults = {"outer_iterations": 60, "ensemble_size": 2, "batch_size": 100, "seed": 0}
+    result = train(HostEngine(program, problem, hyper, game), Schedule(**{**defaults, **schedule}))
+    logits = member_logits(result.estimators, X, labels, problem.differences, zeros)
+    return result, 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+
+
+@pytest.mark.parametrize(
+    ("gradient", "baseline"),
+    [("antithetic", "leave_one_out"), *(("reinforce", baseline) for baseline in BASELINES)],
+)
+def test_every_estimator_and_baseline_learns_the_game(gradient, baseline):
+    result, values = play(Game(), gradient=gradient, baseline=baseline, ensemble_size=8)
+    # All values start at 1/2. Of 24 other members at most 2 did not find the good rows (a network
+    # can lose all its ReLUs); even 2 of these 8 would leave a difference of .6.
+    assert values[:, IS_GOOD].mean() - values[:, ~IS_GOOD].mean() > 0.5
+    assert result.n_fits == 60 * 8 * 8 + (baseline in ("constant", "all_rows"))
+    first = result.history["baseline"][0]
+    if baseline in ("constant", "all_rows"):
+        np.testing.assert_allclose(result.history["baseline"], 0.25, atol=1e-6)
+    elif baseline == "leave_one_out":
+        np.testing.assert_allclose(first, result.history["reward"][0], atol=1e-6)
+    else:
+        np.testing.assert_array_equal(first, 0.0)
+
+
+def test_patience_returns_to_the_best_check():
+    checks = [0.1, 0.5, 0.3, 0.5, 0.2, 0.9, 0.9]
+    # Up to 20 iterations a check follows each one. The second is best; the fourth is no better.
+    stopped, values = play(Game(checks), patience=3, outer_iterations=20)
+    assert stopped.stop_reason == "plateau"
+    assert stopped.n_iterations == 5
+    np.testing.assert_array_equal(stopped.held_back, list(enumerate(checks[:5], 1)))
+    _, at_two = play(Game(), outer_iterations=2)
+    _, at_five = play(Game(), outer_iterations=5)
+    np.testing.assert_array_equal(values, at_two)
+    assert not np.array_equal(values, at_five)
+
+
+def test_a_late_improvement_postpones_the_end():
+    checks = [0.1, 0.0, 0.2, 0.0, 0.0, 0.0]
+    stopped, _ = play(Game(checks), patience=2, outer_iterations=20)
+    assert (stopped.stop_reason, stopped.n_iterations) == ("plateau", 5)
+    patient, _ = play(Game(checks), patience=4, outer_iterations=6)
+    assert (patient.stop_reason, patient.n_iterations) == ("iterations", 6)
+
+
+def test_members_see_the_same_batches_and_coins_in_any_ensemble():
+    small, large = Game(), Game()
+    play(small, ensemble_size=1, batch_size=12, outer_iterations=3)
+    play(large, ensemble_size=3, batch_size=12, outer_iterations=3)
+    for (rows, weights), (all_rows, all_weights) in zip(small.seen, large.seen, strict=True):
+        assert weights.shape == (1, 8, 12)
+        np.testing.assert_array_equal(rows[0], all_rows[0])
+        np.testing.assert_array_equal(weights[0], all_weights[0])
+        assert not np.array_equal(all_rows[0], all_rows[1])
+        assert not np.array_equal(all_weights[0], all_weights[1])
+        assert len(set(rows[0])) == 12  # without replacement
+
+
+@pytest.mark.parametrize("n_selections", [1, 3])
+def test_pairs_cannot_be_made_of_an_odd_number(n_selections):
+    with pytest.raises(ValueError, match="n_selections"):
+        fitted(predictor=LogisticRegression(), n_selections=n_selections, outer_iterations=2)

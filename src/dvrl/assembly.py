@@ -26,7 +26,7 @@ from .predictors.traceable import (
     named_predictor,
 )
 from .rewards import Reward, make_reward
-from .settings import CONVERGED, Settings
+from .settings import CONVERGED, Settings, check_selections
 from .training import (
     Engine,
     FusedEngine,
@@ -80,6 +80,7 @@ class Assembly:
     def __post_init__(self) -> None:
         self.traceable = traceable_predictor(self.predictor, self.task, self.settings)
         self.reward = make_reward(self.metric, self.task, self.coder.n_outputs)
+        check_selections(self.gradient, self.settings.baseline, self.settings.n_selections)
 
     @property
     def gradient(self) -> str:

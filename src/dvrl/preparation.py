@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length
 
+from .compilation import make_room
 from .encoding import (
     ClassEncoder,
     FeatureEncoder,
@@ -103,6 +104,7 @@ def prepare(
     ValueError, TypeError
         For rows that cannot be used.
     """
+    make_room()  # every method compiles for what comes out of here
     given = check_validation(X_val, y_val)
     if y is None:
         raise ValueError(

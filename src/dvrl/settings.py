@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-__all__ = ["CONVERGED", "PRESETS", "Settings", "make_settings"]
+import numpy as np
+
+__all__ = ["CONVERGED", "PRESETS", "Settings", "check_selections", "make_settings"]
 
 CONVERGED = "converged"
 
@@ -24,6 +26,28 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "baseline": ("moving_average", "constant", "all_rows", "leave_one_out"),
     "predictor_start": ("reset", "persistent"),
     "inner_optimizer": ("auto", "sgd", "adam"),
+}
+
+# Whole numbers of 1 or more, with the words that may stand in their place.
+COUNTS: dict[str, tuple[str, ...]] = {
+    "baseline_window": (),
+    "batch_size": (),
+    "inner_batch_size": (),
+    "outer_iterations": ("auto",),
+    "n_selections": ("auto",),
+    "ensemble_size": ("auto",),
+    "inner_iterations": ("auto", CONVERGED, "released"),
+}
+
+# Other numbers: whether they must be greater than 0, and the words.
+REALS: dict[str, tuple[bool, tuple[str, ...]]] = {
+    "learning_rate": (True, ("auto",)),
+    "inner_learning_rate": (True, ("auto",)),
+    "l2": (False, ()),
+    "exploration_weight": (False, ()),
+    "residual_bound": (False, ()),
+    "kl_weight": (False, ("auto",)),
+    "stopping_fraction": (True, ()),
 }
 
 
@@ -113,47 +137,58 @@ def make_settings(preset: str, overrides: Mapping[str, Any]) -> Settings:
     if preset not in PRESETS:
         raise ValueError(f"preset={preset!r} is unknown; use one of {', '.join(PRESETS)}.")
     given = {name: value for name, value in overrides.items() if value is not None}
-    settings = replace(Settings(), **{**PRESETS[preset], **given})
-    _check(settings)
+    settings = _checked(replace(Settings(), **{**PRESETS[preset], **given}))
+    check_selections(settings.gradient, settings.baseline, settings.n_selections)
     return settings
 
 
-def _check(settings: Settings) -> None:
+def _checked(settings: Settings) -> Settings:
+    """The same settings, counts as int and other numbers as float."""
     for name, allowed in CHOICES.items():
         _check_choice(name, getattr(settings, name), allowed)
-    for name in ("baseline_window", "batch_size", "inner_batch_size", "outer_iterations"):
-        _check_count(name, getattr(settings, name), least=1, words=("auto",))
-    _check_count("n_selections", settings.n_selections, least=1, words=("auto",))
-    _check_count("ensemble_size", settings.ensemble_size, least=1, words=("auto",))
-    _check_count("inner_iterations", settings.inner_iterations, 1, ("auto", CONVERGED, "released"))
-    for name in ("learning_rate", "inner_learning_rate"):
-        _check_real(name, getattr(settings, name), words=("auto",), positive=True)
-    for name in ("l2", "exploration_weight", "residual_bound"):
-        _check_real(name, getattr(settings, name))
-    _check_real("kl_weight", settings.kl_weight, words=("auto",))
+    values: dict[str, Any] = {}
+    for name, words in COUNTS.items():
+        values[name] = _count(name, getattr(settings, name), words)
+    for name, (positive, words) in REALS.items():
+        values[name] = _real(name, getattr(settings, name), positive, words)
     if settings.max_seconds is not None:
-        _check_real("max_seconds", settings.max_seconds, positive=True)
+        values["max_seconds"] = _real("max_seconds", settings.max_seconds, True, ())
     if settings.patience is not None:
-        _check_count("patience", settings.patience, least=1)
-    _check_real("stopping_fraction", settings.stopping_fraction, positive=True)
-    if settings.stopping_fraction >= 1:
+        values["patience"] = _count("patience", settings.patience, ())
+    if values["stopping_fraction"] >= 1:
         raise ValueError("stopping_fraction must lie between 0 and 1; use .25, say.")
-    n_selections = settings.n_selections
-    if isinstance(n_selections, int):
-        if settings.gradient == "antithetic" and n_selections % 2:
-            raise ValueError(
-                f"n_selections={n_selections} cannot be split into antithetic pairs; "
-                "use an even number."
-            )
-        if (
-            settings.gradient == "reinforce"
-            and settings.baseline == "leave_one_out"
-            and n_selections < 2
-        ):
-            raise ValueError(
-                "baseline='leave_one_out' compares selections of the same batch with each other; "
-                "use n_selections >= 2 or another baseline."
-            )
+    if not isinstance(settings.averaging, (bool, np.bool_)):
+        raise ValueError(f"averaging={settings.averaging!r} must be True or False.")
+    return replace(settings, averaging=bool(settings.averaging), **values)
+
+
+def check_selections(gradient: str, baseline: str, n_selections: int | str) -> None:
+    """Raise where so many selections per update do not suit the gradient estimator.
+
+    Parameters
+    ----------
+    gradient, baseline : str
+        As in :class:`Settings`; "auto" suits any number.
+    n_selections : int or "auto"
+
+    Raises
+    ------
+    ValueError
+        For antithetic pairs of an odd number, or a single selection with nothing to compare it
+        with.
+    """
+    if isinstance(n_selections, str):
+        return
+    if gradient == "antithetic" and n_selections % 2:
+        raise ValueError(
+            f"n_selections={n_selections} cannot be split into antithetic pairs; "
+            "use an even number, or gradient='reinforce'."
+        )
+    if gradient == "reinforce" and baseline == "leave_one_out" and n_selections < 2:
+        raise ValueError(
+            "baseline='leave_one_out' compares selections of the same batch with each other; "
+            "use n_selections >= 2 or another baseline."
+        )
 
 
 def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
@@ -164,32 +199,38 @@ def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(allowed)}.{hint}")
 
 
-def _is_integer(value: Any) -> bool:
-    try:
-        return not isinstance(value, (bool, str)) and int(value) == value
-    except (TypeError, ValueError, OverflowError):
-        return False
-
-
-def _check_count(name: str, value: Any, least: int, words: tuple[str, ...] = ()) -> None:
-    if (isinstance(value, str) and value in words) or (_is_integer(value) and value >= least):
-        return
-    also = f" or {', '.join(map(repr, words))}" if words else ""
-    raise ValueError(f"{name}={value!r} must be a whole number of {least} or more{also}.")
-
-
-def _check_real(name: str, value: Any, words: tuple[str, ...] = (), positive: bool = False) -> None:
+def _count(name: str, value: Any, words: tuple[str, ...]) -> int | str:
     if isinstance(value, str) and value in words:
-        return
+        return value
+    number = _number(value)
+    if number >= 1 and number == math.floor(number):
+        return int(number)
+    raise ValueError(f"{name}={value!r} must be a whole number of 1 or more{_or(words)}.")
+
+
+def _real(name: str, value: Any, positive: bool, words: tuple[str, ...]) -> float | str:
+    if isinstance(value, str) and value in words:
+        return value
+    number = _number(value)
+    if number > 0 or (number == 0 and not positive):
+        return number
+    bound = "greater than 0" if positive else "of 0 or more"
+    raise ValueError(f"{name}={value!r} must be a finite number {bound}{_or(words)}.")
+
+
+def _number(value: Any) -> float:
+    """The value as a float; NaN, which passes no check, for whatever is no finite number."""
+    if isinstance(value, (bool, np.bool_, str, bytes)):
+        return math.nan
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if math.isfinite(number) and (number > 0 if positive else number >= 0):
-        return
-    also = f" or {', '.join(map(repr, words))}" if words else ""
-    bound = "greater than 0" if positive else "of 0 or more"
-    raise ValueError(f"{name}={value!r} must be a finite number {bound}{also}.")
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _or(words: tuple[str, ...]) -> str:
+    return f" or {', '.join(map(repr, words))}" if words else ""
 
 
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
