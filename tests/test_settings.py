@@ -194,7 +194,7 @@ def test_numbers_of_numpy_are_numbers():
     assert {name: getattr(settings, name) for name in given} == given
 
 
-# --- kinds of numbers ------------------------------------------------------------------------------
+# --- kinds of numbers ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["batch_size", "inner_batch_size", "baseline_window"])

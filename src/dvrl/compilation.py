@@ -39,5 +39,5 @@ def make_room(share: float = 0.5) -> bool:
         return False
     if used <= share * most:
         return False
-    jax.clear_caches()
+    jax.clear_caches()  # type: ignore[no-untyped-call]
     return True
