@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
@@ -97,6 +97,7 @@ def test_rmspe_is_relative_in_original_units_and_leaves_zeros_out():
 
 
 @given(st.integers(0, 2**31), st.floats(-1e4, 1e4), st.floats(1e-3, 1e4))
+@example(seed=0, center=1.1754943508222875e-38, scale=2.0)
 @settings(max_examples=60, deadline=None)
 def test_rmspe_finds_every_zero_whatever_the_scaling(seed, center, scale):
     y = np.zeros(8)

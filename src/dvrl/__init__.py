@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dvrl.exceptions import DataValuationWarning
+    from dvrl.experiments.side_by_side import compare
     from dvrl.valuation import DVRLClassifier, DVRLRegressor, load
 
     __version__: str
@@ -22,12 +23,14 @@ __all__ = [
     "DVRLRegressor",
     "DataValuationWarning",
     "__version__",
+    "compare",
     "load",
 ]
 
 _HOMES = {
     "DVRLClassifier": "dvrl.valuation",
     "DVRLRegressor": "dvrl.valuation",
+    "compare": "dvrl.experiments.side_by_side",
     "load": "dvrl.valuation",
     "DataValuationWarning": "dvrl.exceptions",
 }

@@ -24,6 +24,7 @@ __all__ = ["Reward", "StoredScores", "make_reward"]
 # Probabilities below this are raised to it: an impossible label costs 16 nats, not infinity.
 SMALLEST_PROBABILITY = 1e-7
 # A target that float32 cannot tell from zero after undoing the scaling: four roundings.
+SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 ZERO_TOLERANCE = 4 * float(np.finfo(np.float32).eps)
 
 
@@ -137,7 +138,9 @@ def _rmspe(
 ) -> jax.Array:
     scaled = _without_padding(targets, mask)[:, 0] * scale
     original = scaled + center
-    is_zero = jnp.abs(original) <= ZERO_TOLERANCE * (jnp.abs(scaled) + jnp.abs(center))
+    rounding = ZERO_TOLERANCE * (jnp.abs(scaled) + jnp.abs(center))
+    # Products below the smallest normal number are flushed to zero.
+    is_zero = jnp.abs(original) <= jnp.maximum(rounding, SMALLEST_NORMAL)
     counted = jnp.where(is_zero, 0.0, mask)
     error = _without_padding(targets - scores, counted)[:, 0] * scale
     mean_square = _mean((error / jnp.where(is_zero, 1.0, original)) ** 2, counted)

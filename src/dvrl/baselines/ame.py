@@ -9,11 +9,13 @@ import numpy as np
 
 from dvrl.preparation import Prepared
 
-from .base import Outcome, UtilityMethod
+from .base import Deadline, Outcome, UtilityMethod
 
 __all__ = ["AME"]
 
 INCLUSION = (0.2, 0.4, 0.6, 0.8)
+# The regression is cross-validated.
+MIN_SUBSETS = 10
 
 
 class AME(UtilityMethod):
@@ -25,7 +27,7 @@ class AME(UtilityMethod):
 
     Parameters
     ----------
-    predictor, metric, task, validation_fraction, n_jobs, random_state
+    predictor, metric, task, validation_fraction, n_jobs, max_seconds, random_state
         See :class:`dvrl.baselines.base.UtilityMethod`.
     n_subsets : int, default=1000
     """
@@ -36,6 +38,7 @@ class AME(UtilityMethod):
         *,
         metric: Any = None,
         n_subsets: int = 1000,
+        max_seconds: float | None = None,
         task: str = "auto",
         validation_fraction: float = 0.2,
         n_jobs: int | None = None,
@@ -44,29 +47,42 @@ class AME(UtilityMethod):
         self.predictor = predictor
         self.metric = metric
         self.n_subsets = n_subsets
+        self.max_seconds = max_seconds
         self.task = task
         self.validation_fraction = validation_fraction
         self.n_jobs = n_jobs
         self.random_state = random_state
 
     def _check(self) -> None:
-        super()._check()
-        if self.n_subsets < 10:
-            raise ValueError("n_subsets must be 10 or more: the regression is cross-validated.")
+        if self.n_subsets < MIN_SUBSETS:
+            raise ValueError(
+                f"n_subsets must be {MIN_SUBSETS} or more: the regression is cross-validated."
+            )
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LassoCV
 
+        deadline = Deadline(self.max_seconds)
         utility = self._utility(data, task, seed)
         rng = np.random.default_rng(seed)
         chance = rng.choice(INCLUSION, size=self.n_subsets)[:, None]
         subsets = rng.random((self.n_subsets, utility.n_rows)) < chance
+        utilities = np.zeros(0)
+        while len(utilities) < self.n_subsets:
+            if deadline.passed and len(utilities) >= MIN_SUBSETS:
+                break
+            next_ones = subsets[len(utilities) :][: utility.batch_subsets]
+            utilities = np.concatenate([utilities, utility(next_ones)])
+        subsets, chance = subsets[: len(utilities)], chance[: len(utilities)]
         # Each indicator has mean zero and covariance one with the row's presence.
         indicators = np.where(subsets, 1 / chance, -1 / (1 - chance))
-        utilities = utility(subsets)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             lasso = LassoCV(cv=5, n_jobs=self.n_jobs).fit(indicators, utilities)
         mean_square = float(np.mean([1 / (p * (1 - p)) for p in INCLUSION]))
-        return Outcome(lasso.coef_ * mean_square, n_fits=utility.n_fits)
+        details = {
+            "n_subsets": len(utilities),
+            "stopped_early": len(utilities) < self.n_subsets,
+        }
+        return Outcome(lasso.coef_ * mean_square, n_fits=utility.n_fits, details=details)

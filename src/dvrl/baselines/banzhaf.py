@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from scipy.stats import spearmanr
 
 from dvrl.preparation import Prepared
 
-from .base import Outcome, UtilityMethod
+from .base import Deadline, Outcome, UtilityMethod
 
 __all__ = ["DataBanzhaf", "maximum_sample_reuse"]
 
@@ -81,7 +80,6 @@ class DataBanzhaf(UtilityMethod):
         self.random_state = random_state
 
     def _check(self) -> None:
-        super()._check()
         if self.n_subsets < 4:
             raise ValueError("n_subsets must be 4 or more, so that an error can be told.")
 
@@ -90,18 +88,24 @@ class DataBanzhaf(UtilityMethod):
         rng = np.random.default_rng(seed)
         n = utility.n_rows
         subsets, utilities = np.zeros((0, n), bool), np.zeros(0)
-        agreement = 0.0
-        started = time.perf_counter()
+        agreement, stopped = 0.0, False
+        deadline = Deadline(self.max_seconds)
         while len(subsets) < self.n_subsets:
-            drawn = rng.random((min(ROUND, self.n_subsets - len(subsets)), n)) < 0.5
+            size = min(utility.batch_subsets if self.max_seconds else ROUND, ROUND)
+            drawn = rng.random((min(size, self.n_subsets - len(subsets)), n)) < 0.5
             subsets = np.concatenate([subsets, drawn])
             utilities = np.concatenate([utilities, utility(drawn)])
             halves = [maximum_sample_reuse(subsets[h::2], utilities[h::2])[0] for h in (0, 1)]
             agreement = float(spearmanr(*halves).statistic) if n > 1 else 0.0
             if self.convergence is not None and agreement >= self.convergence:
                 break
-            if self.max_seconds is not None and time.perf_counter() - started > self.max_seconds:
+            stopped = deadline.passed and len(subsets) < self.n_subsets
+            if stopped:
                 break
         values, errors = maximum_sample_reuse(subsets, utilities)
-        details = {"n_subsets": len(subsets), "agreement_of_halves": agreement}
+        details = {
+            "n_subsets": len(subsets),
+            "agreement_of_halves": agreement,
+            "stopped_early": stopped,
+        }
         return Outcome(values, errors, utility.n_fits, details)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,12 +17,33 @@ from dvrl.preparation import Prepared, prepare
 
 from .utility import Utility
 
-__all__ = ["Outcome", "UtilityMethod", "ValuationMethod"]
+__all__ = ["Deadline", "Outcome", "UtilityMethod", "ValuationMethod"]
 
 Values = NDArray[np.float64]
 
+# Numbers of more different values than both are no classes, unless the caller says so.
+MOST_CLASSES = 20
+MOST_CLASSES_SHARE = 0.05
 TASKS = ("auto", "classification", "regression")
 DEFAULT_METRICS = {"classification": "log_loss", "regression": "mse"}
+
+
+class Deadline:
+    """The end of a time budget.
+
+    Parameters
+    ----------
+    max_seconds : float or None
+        From now on; None for no end.
+    """
+
+    def __init__(self, max_seconds: float | None) -> None:
+        self.end = None if max_seconds is None else time.perf_counter() + max_seconds
+
+    @property
+    def passed(self) -> bool:
+        """Whether the time is up."""
+        return self.end is not None and time.perf_counter() > self.end
 
 
 class Outcome(NamedTuple):
@@ -36,7 +58,8 @@ class Outcome(NamedTuple):
     n_fits : int
         Predictors fitted.
     details : dict
-        Numbers about the run, such as a convergence statistic.
+        Numbers about the run, such as a convergence statistic; ``stopped_early`` where the time
+        was up.
     """
 
     values: Values
@@ -92,9 +115,12 @@ class ValuationMethod(BaseEstimator):
             For input or settings that cannot be used; the message says what to do.
         """
         started = time.perf_counter()
+        task = resolve_task(self.task, y)
+        budget = getattr(self, "max_seconds", None)
+        if budget is not None and not budget > 0:
+            raise ValueError(f"max_seconds={budget!r} must be greater than 0, or None.")
         self._check()
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        task = resolve_task(self.task, y)
         data = prepare(
             self,
             X,
@@ -129,9 +155,7 @@ class ValuationMethod(BaseEstimator):
         return frame
 
     def _check(self) -> None:
-        """Check parameters, before any work."""
-        if self.task not in TASKS:
-            raise ValueError(f"task={self.task!r} is unknown; use one of {', '.join(TASKS)}.")
+        """Check the method's own parameters, before any work."""
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
         raise NotImplementedError
@@ -150,6 +174,9 @@ class UtilityMethod(ValuationMethod):
     validation_fraction : float, default=0.2
     n_jobs : int, default=None
         Fits of a black box at once.
+    max_seconds : float, default=None
+        Methods that have it stop after this time, with what there is; ``details_`` then has
+        ``stopped_early``.
     random_state : int, RandomState or None
     """
 
@@ -171,13 +198,22 @@ class UtilityMethod(ValuationMethod):
 
 
 def resolve_task(task: str, y: Any) -> str:
-    """Task of "auto": numbers with fractions are a regression."""
+    """Task of "auto": numbers with fractions, or of many different values, are a regression."""
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is unknown; use one of {', '.join(TASKS)}.")
     if task != "auto":
         return task
     if y is None:
         return "classification"  # `prepare` has the message for this
+    labels = np.asarray(y)
     try:
-        kind = type_of_target(y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about many classes, which is looked at below
+            kind = type_of_target(labels)
     except (TypeError, ValueError):
         return "classification"
+    if kind == "multiclass" and np.issubdtype(labels.dtype, np.number):
+        n_different = len(np.unique(labels))
+        many = n_different > MOST_CLASSES and n_different > MOST_CLASSES_SHARE * len(labels)
+        return "regression" if many else "classification"
     return "regression" if kind.startswith("continuous") else "classification"

@@ -48,7 +48,6 @@ class ConfidentLearning(ValuationMethod):
         self.random_state = random_state
 
     def _check(self) -> None:
-        super()._check()
         _cleanlab()
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:

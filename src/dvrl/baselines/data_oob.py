@@ -8,7 +8,7 @@ import numpy as np
 
 from dvrl.preparation import Prepared
 
-from .base import Outcome, ValuationMethod
+from .base import Deadline, Outcome, ValuationMethod
 from .fitters import make_fitter
 
 __all__ = ["DataOOB"]
@@ -25,7 +25,7 @@ class DataOOB(ValuationMethod):
     predictor : str or object, default="linear"
         As for :class:`dvrl.DVRLClassifier`.
     n_models : int, default=1000
-    task, validation_fraction, n_jobs, random_state
+    task, validation_fraction, n_jobs, max_seconds, random_state
         See :class:`dvrl.baselines.base.UtilityMethod`.
     """
 
@@ -34,6 +34,7 @@ class DataOOB(ValuationMethod):
         predictor: Any = "linear",
         *,
         n_models: int = 1000,
+        max_seconds: float | None = None,
         task: str = "auto",
         validation_fraction: float = 0.2,
         n_jobs: int | None = None,
@@ -41,17 +42,18 @@ class DataOOB(ValuationMethod):
     ) -> None:
         self.predictor = predictor
         self.n_models = n_models
+        self.max_seconds = max_seconds
         self.task = task
         self.validation_fraction = validation_fraction
         self.n_jobs = n_jobs
         self.random_state = random_state
 
     def _check(self) -> None:
-        super()._check()
         if self.n_models < 1:
             raise ValueError(f"n_models={self.n_models!r} must be 1 or more.")
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
+        deadline = Deadline(self.max_seconds)
         fitter = make_fitter(
             data,
             predictor=self.predictor,
@@ -63,7 +65,7 @@ class DataOOB(ValuationMethod):
         rng = np.random.default_rng(seed)
         n, n_fits = len(data.X), 0
         total, squares, counts = np.zeros(n), np.zeros(n), np.zeros(n)
-        while n_fits < self.n_models:
+        while n_fits < self.n_models and not (n_fits and deadline.passed):
             size = min(fitter.batch_subsets, self.n_models - n_fits)
             bags = rng.multinomial(n, np.full(n, 1 / n), size=size)
             n_fits += size
@@ -78,7 +80,8 @@ class DataOOB(ValuationMethod):
         known = total.sum() / max(counts.sum(), 1)
         values = np.where(counts > 0, total / seen, known)
         spread = np.sqrt(np.maximum(squares / seen - values**2, 0) / seen)
-        return Outcome(values, spread, n_fits)
+        details = {"n_models": n_fits, "stopped_early": n_fits < self.n_models}
+        return Outcome(values, spread, n_fits, details)
 
 
 def _points(task: str, Y: Any, scores: Any) -> Any:

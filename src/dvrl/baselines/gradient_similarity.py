@@ -14,7 +14,7 @@ from dvrl.predictors.links import raw_row_losses
 from dvrl.predictors.traceable import named_predictor
 from dvrl.preparation import Prepared
 
-from .base import Outcome, ValuationMethod
+from .base import Deadline, Outcome, ValuationMethod
 
 __all__ = ["GradientSimilarity"]
 
@@ -33,7 +33,7 @@ class GradientSimilarity(ValuationMethod):
     predictor : {"linear", "mlp"}, default="linear"
     n_steps : int, default=100
     learning_rate : float, default=0.1
-    task, validation_fraction, random_state
+    task, validation_fraction, max_seconds, random_state
         See :class:`dvrl.baselines.base.UtilityMethod`.
     """
 
@@ -43,6 +43,7 @@ class GradientSimilarity(ValuationMethod):
         *,
         n_steps: int = 100,
         learning_rate: float = 0.1,
+        max_seconds: float | None = None,
         task: str = "auto",
         validation_fraction: float = 0.2,
         random_state: Any = None,
@@ -50,12 +51,12 @@ class GradientSimilarity(ValuationMethod):
         self.predictor = predictor
         self.n_steps = n_steps
         self.learning_rate = learning_rate
+        self.max_seconds = max_seconds
         self.task = task
         self.validation_fraction = validation_fraction
         self.random_state = random_state
 
     def _check(self) -> None:
-        super()._check()
         if self.n_steps < 1 or self.learning_rate <= 0:
             raise ValueError("n_steps must be 1 or more and learning_rate greater than 0.")
 
@@ -63,17 +64,20 @@ class GradientSimilarity(ValuationMethod):
         model: Any = named_predictor(
             self.predictor, task, steps=self.n_steps, batch_size=256, optimizer="sgd"
         )
+        deadline, n_done = Deadline(self.max_seconds), 0
         rng = np.random.default_rng(seed)
         params = model.init(rng, data.X.shape[1], 0, data.Y.shape[1])
         total = np.zeros(len(data.X))
         X_validation, Y_validation = jnp.asarray(data.X_validation), jnp.asarray(data.Y_validation)
-        for _ in range(self.n_steps):
+        while n_done < self.n_steps and not (n_done and deadline.passed):
             direction = _mean_gradient(model, params, X_validation, Y_validation)
             for first in range(0, len(data.X), BLOCK_ROWS):
                 block = slice(first, first + BLOCK_ROWS)
                 total[block] += _cosines(model, params, data.X[block], data.Y[block], direction)
             params = jax.tree.map(lambda p, g: p - self.learning_rate * g, params, direction)
-        return Outcome(total / self.n_steps, n_fits=1)
+            n_done += 1
+        details = {"n_steps": n_done, "stopped_early": n_done < self.n_steps}
+        return Outcome(total / n_done, n_fits=1, details=details)
 
 
 @partial(jax.jit, static_argnames=("model",))

@@ -140,7 +140,6 @@ class KNNShapley(ValuationMethod):
         self.random_state = random_state
 
     def _check(self) -> None:
-        super()._check()
         if self.n_neighbors < 1:
             raise ValueError(f"n_neighbors={self.n_neighbors!r} must be 1 or more.")
 

@@ -50,7 +50,6 @@ class LAVA(ValuationMethod):
         self.random_state = random_state
 
     def _check(self) -> None:
-        super()._check()
         if self.label_weight < 0 or self.n_label_rows < 1:
             raise ValueError("label_weight must be 0 or more and n_label_rows 1 or more.")
         _transport()

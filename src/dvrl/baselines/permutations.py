@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from scipy.stats import spearmanr
 
 from dvrl.preparation import Prepared
 
-from .base import Outcome, UtilityMethod
+from .base import Deadline, Outcome, UtilityMethod
 from .utility import Utility
 
 __all__ = ["BetaShapley", "DataShapley", "RunningMeans", "beta_weights"]
@@ -81,12 +80,17 @@ def beta_weights(n_rows: int, alpha: float, beta: float) -> Values:
 
 
 def contributions(
-    utility: Utility, orders: NDArray[np.intp], weights: Values, truncation: float
+    utility: Utility,
+    orders: NDArray[np.intp],
+    weights: Values,
+    truncation: float,
+    deadline: Deadline | None = None,
 ) -> Values:
     """Weighted marginal contributions (k, n_rows) along orders (k, n_rows).
 
     An order is cut where its utility has stayed within `truncation` of that of all rows, as a
-    share of what all rows are worth (Ghorbani and Zou, "Data Shapley", ICML 2019, algorithm 1).
+    share of what all rows are worth (Ghorbani and Zou, "Data Shapley", ICML 2019, algorithm 1),
+    and where the deadline has passed.
     """
     k, n = orders.shape
     empty, full = utility.empty(), utility.full()
@@ -102,7 +106,8 @@ def contributions(
             result[np.arange(k), orders[:, done]] = gained
             quiet = np.where(alive & (np.abs(current - full) > close), 0, quiet + 1)
             previous, done = current, done + 1
-        if done >= last or (quiet >= TRUNCATION_RUN).all():
+        exhausted = done >= last or (quiet >= TRUNCATION_RUN).all()
+        if exhausted or (deadline is not None and deadline.passed):
             break
     return result
 
@@ -119,7 +124,6 @@ class _PermutationMethod(UtilityMethod):
         raise NotImplementedError
 
     def _check(self) -> None:
-        super()._check()
         if self.n_permutations < 2:
             raise ValueError("n_permutations must be 2 or more, so that an error can be told.")
         if not 0 <= self.truncation < 1:
@@ -131,21 +135,25 @@ class _PermutationMethod(UtilityMethod):
         n = utility.n_rows
         means, weights = RunningMeans.of_size(n), self._weights(n)
         size = min(BATCH_PERMUTATIONS, self.n_permutations)
-        started = time.perf_counter()
+        deadline, stopped = Deadline(self.max_seconds), False
         half = 0
         while means.counts.sum() < self.n_permutations:
             orders = np.stack([rng.permutation(n) for _ in range(size)])
             wanted = self.n_permutations - int(means.counts.sum())
-            samples = contributions(utility, orders, weights, self.truncation)[:wanted]
+            samples = contributions(utility, orders, weights, self.truncation, deadline)[:wanted]
+            stopped = deadline.passed and wanted > len(samples)
+            if stopped and means.counts.any():
+                break  # these orders were cut short; the others were not
             means.add(samples[::2], half)
             means.add(samples[1::2], 1 - half)
             if self.convergence is not None and means.agreement() >= self.convergence:
                 break
-            if self.max_seconds is not None and time.perf_counter() - started > self.max_seconds:
+            if stopped:
                 break
         details = {
             "n_permutations": int(means.counts.sum()),
             "agreement_of_halves": means.agreement(),
+            "stopped_early": stopped,
         }
         return Outcome(means.mean, means.standard_error, utility.n_fits, details)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIGURE_ENDINGS",
+    "draw_comparison",
     "new_figure",
     "plot_discovery",
     "plot_history",
@@ -206,6 +207,88 @@ def plot_history(history: Any, ax: Axes | None = None) -> Axes:
     ax.set_title("Reward on the validation rows during the run")
     _tidy(ax)
     return ax
+
+
+def draw_comparison(comparison: Any) -> Figure:
+    """Detection (where errors are known), removal curves and agreement of several methods.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What :func:`dvrl.compare` returns.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure
+
+    knows_errors = comparison.table["auroc"].notna().any()
+    n_panels = 3 if knows_errors else 2
+    figure = Figure(figsize=(5.6 * n_panels, 5.2), layout="constrained")
+    axes = list(figure.subplots(1, n_panels, squeeze=False)[0])
+    if knows_errors:
+        _plot_detection(comparison.table, axes.pop(0))
+    _plot_removal(comparison, axes[0])
+    _plot_agreement(comparison.agreement, axes[1])
+    return figure
+
+
+def _plot_detection(table: Any, ax: Axes) -> None:
+    ranked = table[table["auroc"].notna()].sort_values("auroc")
+    places = range(len(ranked))
+    colours = [_ORANGE if name == "DVRL" else _BLUE for name in ranked["method"]]
+    ax.barh(places, ranked["auroc"], color=colours, alpha=0.85)
+    for place, auroc, seconds in zip(places, ranked["auroc"], ranked["seconds"], strict=True):
+        ax.text(auroc + 0.01, place, f"{auroc:.3f}  ({seconds:.1f} s)", va="center", fontsize=8)
+    ax.axvline(0.5, color=_GREY, linestyle=":", linewidth=1.2)
+    ax.set_yticks(places, list(ranked["method"]))
+    ax.set(xlim=(0, 1.28), xticks=np.arange(0, 1.01, 0.25))
+    ax.set_xlabel("AUROC of the errors (dotted: random order)")
+    ax.set_title("Who finds the errors?")
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _plot_removal(comparison: Any, ax: Axes) -> None:
+    lowest = comparison.removal[comparison.removal["removed_first"] == "lowest"]
+    for number, (name, curve) in enumerate(lowest.groupby("method", sort=False)):
+        plain = name != "DVRL"
+        ax.plot(
+            100 * curve["share"],
+            curve["score"],
+            color=f"C{number % 10}" if plain else _ORANGE,
+            linestyle=("-", "--", ":")[number // 5 % 3] if plain else "-",
+            marker=None if plain else "o",
+            markersize=4.5,
+            linewidth=1.2 if plain else 2.4,
+            label=name,
+        )
+    ax.set_xlabel("Rows removed, lowest values first (percent)")
+    ax.set_ylabel(f"{comparison.removal_metric} on the {comparison.judged_on} rows")
+    ax.set_title("What does removing low values do?")
+    ax.legend(frameon=False, fontsize=7, ncols=2)
+    _tidy(ax)
+
+
+def _plot_agreement(agreement: Any, ax: Axes) -> None:
+    names = list(agreement.columns)
+    ax.imshow(agreement.to_numpy(), vmin=-1, vmax=1, cmap="RdBu")
+    places = range(len(names))
+    ax.set_xticks(places, names, rotation=90, fontsize=8)
+    ax.set_yticks(places, names, fontsize=8)
+    for row in places:
+        for column in places:
+            value = agreement.iloc[row, column]
+            ax.text(
+                column,
+                row,
+                f"{value:.1f}".replace("0.", ".").replace("-.0", ".0"),
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if abs(value) > 0.6 else "black",
+            )
+    ax.set_title("Do the methods agree? (rank correlation)")
 
 
 def save_figure(figure: Figure | Axes, path: str | os.PathLike[str], dpi: int = 150) -> Path:
