@@ -6,8 +6,9 @@
 
 Every run is one line of `results/label_noise.jsonl`; runs that are there are not repeated. The
 seed gives the split, the flips and the random state. Accuracy is that of one logistic regression
-(scikit-learn, `C=1`) on the encoded rows, trained with the values as weights, and is measured once
-on test rows that nothing was chosen on.
+(scikit-learn, `C=1`) on the encoded rows, trained with the values as weights (the other methods'
+values have other units: their ranks, from 0 to 1), and is measured once on test rows that nothing
+was chosen on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from common import (
@@ -33,11 +35,27 @@ from common import (
     write_section,
 )
 from data import CLASSES, NUMBERS, Split, split
-from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor
+from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor, baselines
 from dvrl.experiments import detection_scores, discovery, flip_labels, replace_targets
 
 PATH = RESULTS / "label_noise.jsonl"
-METHODS = ("default", "paper", "released", "marginal", "random")
+PRESETS = ("default", "paper", "released")
+# The time budget of a sampled method, so that a table takes hours and not days.
+MAX_SECONDS = 20.0
+OTHERS = {
+    "leave-one-out": lambda **options: baselines.LeaveOneOut(**options),
+    "Data Shapley": lambda **options: baselines.DataShapley(max_seconds=MAX_SECONDS, **options),
+    "Beta Shapley": lambda **options: baselines.BetaShapley(max_seconds=MAX_SECONDS, **options),
+    "Data Banzhaf": lambda **options: baselines.DataBanzhaf(max_seconds=MAX_SECONDS, **options),
+    "AME": lambda **options: baselines.AME(max_seconds=MAX_SECONDS, **options),
+    "KNN-Shapley": lambda **options: baselines.KNNShapley(**options),
+    "Data-OOB": lambda **options: baselines.DataOOB(max_seconds=MAX_SECONDS, **options),
+    "influence": lambda **options: baselines.InfluenceFunctions(**options),
+    "gradients": lambda **options: baselines.GradientSimilarity(**options),
+    "LAVA": lambda **options: baselines.LAVA(**options),
+    "confident learning": lambda **options: baselines.ConfidentLearning(**options),
+}
+METHODS = (*PRESETS, "marginal", "random", *OTHERS)
 
 
 def noisy_split(
@@ -57,6 +75,10 @@ def values_by(
         return np.random.default_rng(seed).random(len(noisy)), {"seconds": 0.0, "fits": 0}
     if method == "marginal":
         return fitted["default"].marginal_values_, {"seconds": fitted["seconds"], "fits": 0}
+    if method in OTHERS:
+        other = OTHERS[method](task=task, random_state=seed)
+        other.fit(rows.X, noisy, X_val=rows.X_val, y_val=rows.y_val)
+        return other.data_values_, {"seconds": other.seconds_, "fits": other.n_fits_}
     return fitted[method].data_values_, {
         "seconds": fitted[f"{method} seconds"],
         "fits": fitted[method].diagnostics_.n_fits,
@@ -113,19 +135,23 @@ def run(
         return
     rows, noisy, is_wrong = noisy_split(name, seed, task, noise, n_valid)
     fitted: dict[str, Any] = {}
-    for preset in {"default", *todo} - {"marginal", "random"}:
+    for preset in sorted({"default", *todo} & set(PRESETS)):
         fitted[preset], fitted[f"{preset} seconds"] = fit(preset, task, rows, noisy, seed)
     default = fitted["default"]
     fitted["seconds"] = fitted["default seconds"] - default.diagnostics_.seconds
     judge = Judge(default.encoder_, task, rows, noisy)
     controls = judge.controls(is_wrong)
     for method in todo:
+        if method == "confident learning" and task != "classification":
+            continue
         values, cost = values_by(method, task, rows, noisy, seed, fitted)
         result = {**key, "method": method, **controls, **cost}
         if noise > 0:
             result |= detection_scores(values, is_wrong)
             result["found_in_lowest_20"] = float(discovery(values, is_wrong, [0.2])["found"][0])
-        result["weighted"] = judge.score(judge.X, noisy, np.clip(values, 1e-6, None))
+        # Only DVRL's values and the marginal's are chances; other units are ranks' alone.
+        weights = values if method not in OTHERS else rankdata(values) / len(values)
+        result["weighted"] = judge.score(judge.X, noisy, np.clip(weights, 1e-6, None))
         add_run(PATH, {**result, **environment()})
         print({k: result.get(k) for k in ("set", "seed", "method", "auroc", "weighted", "seconds")})
 
