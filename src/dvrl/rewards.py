@@ -23,8 +23,8 @@ __all__ = ["Reward", "StoredScores", "make_reward"]
 
 # Probabilities below this are raised to it: an impossible label costs 16 nats, not infinity.
 SMALLEST_PROBABILITY = 1e-7
-# A target that float32 cannot tell from zero after undoing the scaling: four roundings.
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+# A target that float32 cannot tell from zero after undoing the scaling: four roundings.
 ZERO_TOLERANCE = 4 * float(np.finfo(np.float32).eps)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -44,14 +43,11 @@ class _Kind(NamedTuple):
         Class in `dvrl.baselines`, or "" for DVRL itself.
     takes : tuple of str
         Options that are passed on: predictor, metric, n_jobs, max_seconds.
-    package : str or None
-        Module that it needs beside the core.
     """
 
     label: str
     home: str
     takes: tuple[str, ...] = ()
-    package: str | None = None
     classes_only: bool = False
     built_in_only: bool = False
 
@@ -78,9 +74,9 @@ METHODS: dict[str, _Kind] = {
         ("predictor", "max_seconds"),
         built_in_only=True,
     ),
-    "lava": _Kind("LAVA", "LAVA", package="ot"),
+    "lava": _Kind("LAVA", "LAVA"),
     "confident_learning": _Kind(
-        "confident learning", "ConfidentLearning", ("n_jobs",), "cleanlab", classes_only=True
+        "confident learning", "ConfidentLearning", ("n_jobs",), classes_only=True
     ),
 }
 
@@ -375,14 +371,7 @@ def _run(method: Any, setting: _Setting) -> _Run:
             # Diagnostics of single runs; the table shows what they are about.
             warnings.simplefilter("ignore")
             valuer.fit(rows.X, rows.y, X_val=rows.X_val, y_val=rows.y_val)
-    except (
-        ValueError,
-        TypeError,
-        ImportError,
-        ArithmeticError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
+    except FAILURES as error:
         lines = str(error).splitlines() or [type(error).__name__]
         return _Run(None, time.perf_counter() - started, np.nan, f"not possible: {lines[0]}")
     seconds = time.perf_counter() - started
@@ -396,9 +385,6 @@ def _run(method: Any, setting: _Setting) -> _Run:
 
 def _made(kind: _Kind, setting: _Setting) -> Any:
     """The estimator of a kind of method, not fitted."""
-    if kind.package is not None and importlib.util.find_spec(kind.package) is None:
-        extra = {"ot": "transport"}.get(kind.package, kind.package)
-        raise ImportError(f'needs pip install "dvrl[{extra}]".')
     if kind.classes_only and setting.task != "classification":
         raise ValueError("for classes only.")
     predictor = setting.options["predictor"]

@@ -41,13 +41,17 @@ _LINES = (
 )
 
 
-def new_figure(n_panels: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(
+    n_panels: int = 1, panel_size: tuple[float, float] = (5.2, 3.9)
+) -> tuple[Figure, list[Axes]]:
     """Open a figure with panels side by side, away from pyplot.
 
     Parameters
     ----------
     n_panels : int
         Number of axes.
+    panel_size : (float, float)
+        Width and height of each, in inches.
 
     Returns
     -------
@@ -56,7 +60,8 @@ def new_figure(n_panels: int = 1) -> tuple[Figure, list[Axes]]:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * n_panels, 3.9), layout="constrained")
+    width, height = panel_size
+    figure = Figure(figsize=(width * n_panels, height), layout="constrained")
     axes = figure.subplots(1, n_panels, squeeze=False)
     return figure, list(axes[0])
 
@@ -221,12 +226,8 @@ def draw_comparison(comparison: Any) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    from matplotlib.figure import Figure
-
     knows_errors = comparison.table["auroc"].notna().any()
-    n_panels = 3 if knows_errors else 2
-    figure = Figure(figsize=(5.6 * n_panels, 5.2), layout="constrained")
-    axes = list(figure.subplots(1, n_panels, squeeze=False)[0])
+    figure, axes = new_figure(3 if knows_errors else 2, panel_size=(5.6, 5.2))
     if knows_errors:
         _plot_detection(comparison.table, axes.pop(0))
     _plot_removal(comparison, axes[0])
