@@ -52,6 +52,16 @@ def _digits() -> tuple[Any, NDArray[Any]]:
     return X, y
 
 
+def _imdb() -> tuple[Any, NDArray[Any]]:
+    frame = pd.read_parquet(DATA / "imdb_train_5k.parquet")
+    return frame["text"].to_numpy(dtype=object), frame["label"].to_numpy().astype(int)
+
+
+def _above_mean(name: str) -> tuple[Any, NDArray[Any]]:
+    X, y = _table(name, "target")
+    return X, (y > y.mean()).astype(int)
+
+
 def _rossmann() -> tuple[Any, NDArray[Any]]:
     X, y = _table("rossmann_sales", "Sales")
     dates = pd.to_datetime(X["Date"])
@@ -71,14 +81,53 @@ CLASSES: dict[str, Callable[[], tuple[Any, NDArray[Any]]]] = {
     "credit": lambda: _table("credit_default", "Y", ("ID",)),
     "higgs": lambda: _table("higgs_7500", "label", ("split",)),
     "cifar10": _cifar10,
+    "imdb": _imdb,
 }
 NUMBERS: dict[str, Callable[[], tuple[Any, NDArray[Any]]]] = {
     "fried": lambda: _table("fried", "target"),
     "rossmann": _rossmann,
 }
+# Sets of OpenDataVal that are at hand; it cuts the target of a regression in two at its mean.
+OPENDATAVAL: dict[str, Callable[[], tuple[Any, NDArray[Any]]]] = {
+    "pol": lambda: _above_mean("pol"),
+    "2dplanes": lambda: _above_mean("twodplanes"),
+    "fried": lambda: _above_mean("fried"),
+    "credit": CLASSES["credit"],
+    "lowbwt": lambda: _above_mean("bng_lowbwt"),
+    "adult": CLASSES["adult"],
+    "digits": _digits,
+}
+LOADERS = {"classification": CLASSES, "regression": NUMBERS, "opendataval": OPENDATAVAL}
 # Rows where the sizes are not 1000 / 400 / 5000.
-SIZES = {"digits": (1000, 400, 397), "cifar10": (5000, 2000, 5000)}
+SIZES = {"digits": (1000, 400, 397), "cifar10": (5000, 2000, 5000), "imdb": (1000, 400, 3600)}
+TEXT_COMPONENTS = 150
 _loaded: dict[tuple[str, str], tuple[Any, NDArray[Any]]] = {}
+
+
+def load(name: str, task: str = "classification") -> tuple[Any, NDArray[Any]]:
+    """All rows of a set, and their targets.
+
+    Parameters
+    ----------
+    name : str
+        Of `CLASSES`, `NUMBERS` or `OPENDATAVAL`.
+    task : {"classification", "regression", "opendataval"}
+        Which of them.
+    """
+    if (task, name) not in _loaded:
+        _loaded[task, name] = LOADERS[task][name]()
+    return _loaded[task, name]
+
+
+def split_indices(
+    n_rows: int, seed: int, n_train: int, n_valid: int, n_test: int
+) -> list[NDArray[np.intp]]:
+    """Indices of disjoint training, validation and test rows.
+
+    The training rows of a seed do not depend on the other sizes.
+    """
+    order = np.random.default_rng(seed).permutation(n_rows)[: n_train + n_valid + n_test]
+    return list(np.split(order, [n_train, n_train + n_valid]))
 
 
 def split(
@@ -88,25 +137,38 @@ def split(
     task: str = "classification",
     n_train: int | None = None,
     n_valid: int | None = None,
+    n_test: int | None = None,
 ) -> Split:
     """Draw disjoint training, validation and test rows.
 
     Parameters
     ----------
     name : str
-        Of `CLASSES` or `NUMBERS`.
     seed : int
-    task : {"classification", "regression"}
-    n_train, n_valid : int, optional
+    task : {"classification", "regression", "opendataval"}
+    n_train, n_valid, n_test : int, optional
         In place of the set's own sizes.
     """
-    loaders = CLASSES if task == "classification" else NUMBERS
-    if (task, name) not in _loaded:
-        _loaded[task, name] = loaders[name]()
-    X, y = _loaded[task, name]
+    X, y = load(name, task)
     sizes = SIZES.get(name, (1000, 400, 5000))
-    n_train, n_valid, n_test = n_train or sizes[0], n_valid or sizes[1], sizes[2]
-    order = np.random.default_rng(seed).permutation(len(y))[: n_train + n_valid + n_test]
-    parts = np.split(order, [n_train, n_train + n_valid])
+    n_train, n_valid = n_train or sizes[0], n_valid or sizes[1]
+    parts = split_indices(len(y), seed, n_train, n_valid, n_test or sizes[2])
     take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
-    return Split(*(each for part in parts for each in (take(part), y[part])))
+    features = [take(part) for part in parts]
+    if name == "imdb":
+        features = _text_features(features)
+    return Split(
+        *(each for X_, part in zip(features, parts, strict=True) for each in (X_, y[part]))
+    )
+
+
+def _text_features(parts: list[NDArray[Any]]) -> list[NDArray[np.float32]]:
+    """Components of TF-IDF, learned from the training rows alone."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+
+    words = TfidfVectorizer(min_df=3, max_features=20_000, sublinear_tf=True, stop_words="english")
+    components = make_pipeline(words, TruncatedSVD(TEXT_COMPONENTS, random_state=0))
+    components.fit(parts[0])
+    return [components.transform(part).astype(np.float32) for part in parts]
