@@ -1,4 +1,4 @@
-"""Planted failures: does the run say so? And healthy runs: does it keep quiet?
+"""Planted failures, whether the run says so, and false alarms of healthy runs.
 
     python benchmarks/diagnostics.py
     python benchmarks/diagnostics.py --sets adult --scenarios "validation labels swapped"

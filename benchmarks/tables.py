@@ -15,6 +15,8 @@ from methods import CONTROLS, REFERENCES, TITLES
 
 Row = dict[str, Any]
 NOTHING = "-"
+# A smaller gap is within the error of a few thousand test rows; a share of it means nothing.
+SMALLEST_GAP = 0.002
 # Okabe-Ito, with a shape each for grey print.
 STYLES = (
     ("#D55E00", "o"),
@@ -56,11 +58,14 @@ def mean_error(frame: pd.DataFrame, name: str, digits: int = 3) -> str:
 def gap_closed(group: pd.DataFrame, column: str = "weighted") -> float:
     """Share of the gap from noisy to clean training that is closed, of means over seeds.
 
-    Of means, since single splits can have almost no gap to divide by; NaN where there is none.
+    Of means, since single splits can have almost no gap to divide by; NaN where the gap of the
+    means is below `SMALLEST_GAP`.
     """
     means = group[[column, "noisy", "oracle"]].mean()
     width = means["oracle"] - means["noisy"]
-    return float((means[column] - means["noisy"]) / width) if width > 1e-4 else float("nan")
+    return (
+        float((means[column] - means["noisy"]) / width) if width >= SMALLEST_GAP else float("nan")
+    )
 
 
 def shown(value: float, digits: int = 2) -> str:
@@ -287,6 +292,8 @@ def dot_figure(
     measure = value or (lambda group: (_mean(group, column), numbers(group, column).sem()))
     names = list(frame[rows].unique())
     methods = [method for method in methods if (frame["method"] == method).any()]
+    if not methods:
+        return ""
     figure, (ax,) = new_figure(panel_size=(7.0, 1.2 + 0.5 * len(names)))
     for number, method in enumerate(methods):
         colour, marker = STYLES[number % len(STYLES)]
