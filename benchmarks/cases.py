@@ -114,7 +114,16 @@ def make_case(condition: Condition, seed: int, **sizes: int) -> Case:
         rows, is_wrong = damage_features(rows, condition.features, condition.noise, seed)
     else:
         labels, is_wrong = plant(rows.y, condition.noise, rng=seed)
-    y_val, _ = plant(rows.y_val, condition.noisy_validation, rng=seed + VALIDATION_STREAM)
+    y_val = rows.y_val
+    if condition.noisy_validation:
+        # Few validation rows can all be of one class, so every label gets a wrong one first, drawn
+        # together with the training rows, which have all classes.
+        rng = np.random.default_rng(seed + VALIDATION_STREAM)
+        wrong = plant(np.concatenate([rows.y_val, rows.y]), 1.0, rng=rng)[0][: len(rows.y_val)]
+        n_wrong = round(condition.noisy_validation * len(y_val))
+        chosen = rng.choice(len(y_val), size=n_wrong, replace=False)
+        y_val = y_val.copy()
+        y_val[chosen] = wrong[chosen]
     return Case(task, seed, rows.X, labels, rows.X_val, y_val, rows.X_test, rows.y_test, is_wrong)
 
 

@@ -63,9 +63,9 @@ def gap_closed(group: pd.DataFrame, column: str = "weighted") -> float:
     """
     means = group[[column, "noisy", "oracle"]].mean()
     width = means["oracle"] - means["noisy"]
-    return (
-        float((means[column] - means["noisy"]) / width) if width >= SMALLEST_GAP else float("nan")
-    )
+    if not width >= SMALLEST_GAP:
+        return float("nan")
+    return float((means[column] - means["noisy"]) / width)
 
 
 def shown(value: float, digits: int = 2) -> str:
