@@ -115,7 +115,7 @@ def report(options: argparse.Namespace) -> None:
     frame = Ledger(PATH).frame(options.default)
     if frame.empty:
         return
-    most = int(frame.loc[frame["method"] == "default", "fits"].max()) if len(frame) else 0
+    most = max(frame.loc[frame["method"] == "default", "fits"], default=0)
     over = "" if most <= MOST_FITS else f" **More than {MOST_FITS} fits were used.**"
     drawn = ("default", "marginal", "default, logistic", "out-of-bag forest", "confident learning")
     parts = []
