@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from dvrl.encoding import ClassEncoder, FeatureEncoder, TargetScaler
 from dvrl.marginal import Marginal
 
-KINDS = ["none", "validation", "cross_fit", "out_of_bag"]
+KINDS = ["none", "validation", "cross_fit", "out_of_bag", "stacked"]
 FITTED = KINDS[1:]
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("DVRL_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -128,7 +128,7 @@ def test_none_has_no_opinion():
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_bits_for_any_number_of_threads(kind, task, monkeypatch):
-    monkeypatch.setattr("dvrl.marginal._ROWS_PER_BLOCK", 64)
+    monkeypatch.setattr("dvrl.reference._ROWS_PER_BLOCK", 64)
     X, Y, X_val, Y_val, _ = classes() if task == "classification" else targets()
     results = []
     for n_jobs in (1, 3):
@@ -141,7 +141,7 @@ def test_same_bits_for_any_number_of_threads(kind, task, monkeypatch):
 def test_blocks_of_rows_change_nothing(monkeypatch):
     X, Y, X_val, Y_val, _ = classes()
     whole = make("out_of_bag", "classification").fit(X, Y, X_val, Y_val)
-    monkeypatch.setattr("dvrl.marginal._ROWS_PER_BLOCK", 16)
+    monkeypatch.setattr("dvrl.reference._ROWS_PER_BLOCK", 16)
     parts = make("out_of_bag", "classification").fit(X, Y, X_val, Y_val)
     assert_array_equal(whole.train_scores_, parts.train_scores_)
 
@@ -223,9 +223,9 @@ def test_constant_target(kind):
 
 
 def test_many_rows_are_capped(monkeypatch):
-    monkeypatch.setattr("dvrl.marginal._MOST_BOOTSTRAP_ROWS", 50)
-    monkeypatch.setattr("dvrl.marginal._MANY_ROWS", 100)
-    monkeypatch.setattr("dvrl.marginal._FEWEST_TREES", 4)
+    monkeypatch.setattr("dvrl.reference._MOST_FITTED_ROWS", 50)
+    monkeypatch.setattr("dvrl.reference._MANY_ROWS", 100)
+    monkeypatch.setattr("dvrl.reference._FEWEST_TREES", 4)
     X, Y, X_val, Y_val, corrupted = classes()
     marginal = make("out_of_bag", "classification").fit(X, Y, X_val, Y_val)
     forest = marginal.models_[0]

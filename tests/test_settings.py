@@ -98,12 +98,13 @@ PAPER_SETTINGS = {  # Algorithm 1 and section 4 of the paper
     "gradient": "reinforce", "baseline": "moving_average", "baseline_window": 20,
     "n_selections": 1, "outer_iterations": 2000, "inner_iterations": 100, "batch_size": 2000,
     "inner_batch_size": 256, "inner_optimizer": "sgd", "learning_rate": 0.01, "l2": 0.0,
-    "predictor_start": "persistent", "exploration_weight": 0.0, "averaging": False,
+    "inner_l2": 0.0, "validation_share": 1.0, "predictor_start": "persistent",
+    "exploration_weight": 0.0, "averaging": False,
     "ensemble_size": 1,
 }  # fmt: skip
 CHANGED_BY_THE_RELEASED_CODE = {
     "metric": "released", "marginal": "validation", "baseline": "all_rows",
-    "inner_iterations": "released", "inner_optimizer": "adam", "l2": 1.0,
+    "inner_iterations": "released", "inner_optimizer": "adam", "l2": 1.0, "inner_l2": 1.0,
     "predictor_start": "reset", "exploration_weight": 1e3,
 }  # fmt: skip
 
@@ -149,6 +150,8 @@ BAD_VALUES = {
     "learning_rate": [0.0, -1.0, "fast", float("inf")],
     "inner_learning_rate": [0, "fast", [0.1, 0.2]],
     "l2": [-1e-9, "auto", float("nan"), np.ones(2)],
+    "inner_l2": [-1.0, "large", float("inf")],
+    "validation_share": [0.0, 1.5, "half"],
     "exploration_weight": [-1.0, "auto"],
     "residual_bound": [-1.0, "none"],
     "kl_weight": [-1.0, float("nan"), "large"],

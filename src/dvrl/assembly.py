@@ -45,8 +45,12 @@ Floats = NDArray[np.float32]
 Rows = tuple[Any, NDArray[Any], Any, NDArray[Any]]
 
 # A KL weight of 40 / sqrt(validation rows): 2 for 400, 5.7 for 50, 12.6 for 10. Fewer validation
-# rows are easier to overfit, so the policy is held closer to its prior.
-KL_WEIGHT_NUMERATOR = 40.0
+# rows are easier to overfit, so the policy is held closer to its prior. Without a marginal the
+# prior is one coin for all rows and deserves less trust.
+KL_WEIGHT_NUMERATORS = {True: 40.0, False: 10.0}
+# Ridge penalty in the loop per row of a batch: a stiff predictor is moved by many rows at once and
+# overfits neither its own rows nor the validation rows (docs/implementation-details.md).
+INNER_L2_PER_ROW = {True: 0.03, False: 0.3}
 RELEASED_EPOCHS = 100
 DEFAULT_INNER_ITERATIONS = 100
 LEARNING_RATES = {"sgd": 0.1, "adam": 0.001}
@@ -116,7 +120,7 @@ class Assembly:
     def _schedule_defaults(self) -> tuple[int, float]:
         """Outer iterations and learning rate of "auto"."""
         if self.gradient == "through_fit":
-            return 200, 1e-3
+            return 60, 3e-3
         return (300, 1e-3) if self.traceable is not None else (60, 3e-3)
 
     def engine(
@@ -144,7 +148,7 @@ class Assembly:
         held_fields = (
             None if held is None else _validation_fields(X_validation, Y_validation, held, X)
         )
-        program, hyper = self._program(), self._hyper(len(judged))
+        program, hyper = self._program(), self._hyper(len(X), len(judged))
         if self.traceable is not None and not self.reward.on_host:
             return FusedEngine(program, problem, hyper, held_fields)
         own_X, own_y, own_X_validation, own_y_validation = rows
@@ -234,19 +238,24 @@ class Assembly:
             averaging=self.settings.averaging,
         )
 
-    def _hyper(self, n_validation: int) -> dict[str, Any]:
+    def _hyper(self, n_rows: int, n_validation: int) -> dict[str, Any]:
         settings = self.settings
+        has_marginal = settings.marginal != "none"
         kl_weight = settings.kl_weight
         if kl_weight == "auto":
-            has_prior = settings.prior == "marginal" and settings.marginal != "none"
-            kl_weight = KL_WEIGHT_NUMERATOR / math.sqrt(n_validation) if has_prior else 0.0
+            numerator = KL_WEIGHT_NUMERATORS[has_marginal]
+            has_prior = settings.prior == "marginal"
+            kl_weight = numerator / math.sqrt(n_validation) if has_prior else 0.0
+        l2 = settings.inner_l2
+        if l2 == "auto":
+            l2 = INNER_L2_PER_ROW[has_marginal] * min(n_rows, settings.batch_size)
         learning_rate = settings.learning_rate
         if learning_rate == "auto":
             learning_rate = self._schedule_defaults()[1]
         values = {
             "learning_rate": learning_rate,
             "inner_learning_rate": inner_learning_rate(self.traceable, settings),
-            "l2": settings.l2,
+            "l2": l2,
             "kl_weight": kl_weight,
             "exploration_weight": settings.exploration_weight,
             "baseline_window": settings.baseline_window,
@@ -273,6 +282,7 @@ class Assembly:
             checkpoint=checkpoint,
             resume=resume,
             callback=callback,
+            validation_share=self.settings.validation_share,
         )
         return train(engine, schedule, pretrained=self._pretrained(engine, pretrained))
 

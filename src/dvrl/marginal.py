@@ -6,17 +6,28 @@ label is the prior that the learned values start from.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .reference import (
+    CrossFitted,
+    OutOfBagForest,
+    Reference,
+    default_forest,
+    draw_seed,
+    pool_scores,
+    pool_weights,
+    quiet_convergence,
+    standard_references,
+)
+
 __all__ = ["Marginal"]
 
-_KINDS = ("none", "validation", "cross_fit", "out_of_bag")
+_KINDS = ("none", "validation", "cross_fit", "out_of_bag", "stacked")
 _TASKS = ("classification", "regression")
 # Beyond these a prior would be a verdict that learning could hardly take back.
 _PROBABILITY_BOUNDS = (0.02, 0.98)
@@ -29,14 +40,12 @@ _POOL_GRID = 512
 _POOL_SAMPLE = 5_000
 # Share of a heavy-tailed component in the pool of targets: no target is impossible.
 _POOL_TAIL = 0.05
-# Leaves of five rows do not learn single wrong labels by heart: AUROC of flipped labels .927
-# against .877 on Adult (docs/implementation-details.md). Small tables need finer leaves.
-_LEAF_ROWS = 5
-_ROWS_PER_LEAF_ROW = 50
-_MOST_BOOTSTRAP_ROWS = 20_000
-_MANY_ROWS = 200_000
-_FEWEST_TREES = 50
-_ROWS_PER_BLOCK = 16_384
+# Wrong labels may prefer some classes: a noise matrix is estimated, drawn to uniform noise by as
+# much as so many rows of each class count.
+_NOISE_MATRIX_ROWS = 100.0
+_NOISE_STEPS = 50
+_NOISE_RATE_START = 0.2
+_NOISE_RATE_BOUNDS = (1e-3, 0.6)
 
 Floats = NDArray[np.float32]
 
@@ -46,19 +55,23 @@ class Marginal:
 
     Parameters
     ----------
-    kind : {"none", "validation", "cross_fit", "out_of_bag"}
+    kind : {"none", "validation", "cross_fit", "out_of_bag", "stacked"}
         ``"validation"``: a model fitted on the validation rows alone. ``"cross_fit"``: models
         fitted on all folds but one of the training and validation rows. ``"out_of_bag"``: a forest
         on training and validation rows, each row judged by the trees that did not see it.
-        ``"none"``: no opinion.
+        ``"stacked"``: a forest, a linear model, a kernel model and boosted trees, each judging
+        every row out of sample; fitted twice, the second time with each training row weighted by
+        the chance that its label is its own; combined by weights that fit the validation labels
+        best. ``"none"``: no opinion.
     task : {"classification", "regression"}
     model : scikit-learn estimator, optional
         Used, as a clone, in place of the default: logistic or ridge regression, or a random
-        forest for ``"out_of_bag"``, which needs a forest with ``bootstrap=True``.
+        forest for ``"out_of_bag"``, which needs a forest with ``bootstrap=True``. ``"stacked"``
+        takes it as one more model; it must accept ``sample_weight``.
     n_trees : int, default=300
-        Trees of the default forest; above 200,000 rows fewer are grown.
+        Trees of the default forest of ``"out_of_bag"``; above 200,000 rows fewer are grown.
     n_folds : int, default=5
-        Folds of ``"cross_fit"``; fewer where rows are few.
+        Folds of ``"cross_fit"`` and ``"stacked"``; fewer where rows are few.
     n_jobs : int, optional
         Threads; results do not depend on it.
     random_state : int, numpy.random.Generator or None
@@ -71,6 +84,11 @@ class Marginal:
         The same for the validation rows; in-sample for kind ``"validation"``.
     models_ : list of estimators
         The fitted models.
+    pool_weights_ : ndarray of float64
+        ``"stacked"``: weight of each model, those of the first fit first.
+    noise_matrix_ : ndarray of float64 of shape (c, c)
+        ``"stacked"``, classification: estimated chance of each given label (column) for rows of
+        each true class (row).
     residual_spread_, mixing_weight_ : float
         Regression: standard deviation of the residuals of rows whose target is their own, and the
         share of such rows.
@@ -89,6 +107,9 @@ class Marginal:
     train_scores_: Floats
     validation_scores_: Floats
     models_: list[Any]
+    references_: list[Reference]
+    pool_weights_: NDArray[np.float64]
+    noise_matrix_: NDArray[np.float64]
     n_outputs_: int
     default_scores_: Floats
     residual_spread_: float
@@ -143,23 +164,19 @@ class Marginal:
         X, X_val = _matrix(X), _matrix(X_val)
         Y, Y_val = _matrix(Y), _matrix(Y_val)
         self.n_outputs_ = Y.shape[1]
-        self.models_ = []
+        self.references_ = []
         rng = np.random.default_rng(self.random_state)
         every_X, every_Y = np.vstack([X, X_val]), np.vstack([Y, Y_val])
         self.default_scores_ = every_Y.mean(axis=0, dtype=np.float64).astype(np.float32)
-        if self.kind == "validation":
-            with self._quiet_defaults():
-                self.models_ = [self._fit_model(X_val, Y_val, _seed(rng))]
+        if self.kind == "stacked":
+            every_scores = self._stacked(every_X, every_Y, len(X), rng)
+        elif self.kind == "none":
             every_scores = self.scores(every_X)
-        elif self.kind == "cross_fit":
-            every_scores = self._cross_fit(every_X, every_Y, rng)
-        elif self.kind == "out_of_bag":
-            every_scores = self._out_of_bag(every_X, every_Y, rng)
         else:
-            every_scores = self.scores(every_X)
+            every_scores = self._single(every_X, every_Y, len(X), rng)
         self.train_scores_, self.validation_scores_ = every_scores[: len(X)], every_scores[len(X) :]
-        if self.task == "regression" and self.kind != "none":
-            self._fit_mixture(Y, self.train_scores_)
+        self.models_ = [model for each in self.references_ for model in each.models]
+        self._fit_noise(Y, self.train_scores_)
         return self
 
     def scores(self, X_new: ArrayLike) -> Floats:
@@ -179,12 +196,10 @@ class Marginal:
         if self.kind == "none":
             # No model, no opinion: what the labels look like on the whole.
             return np.tile(self.default_scores_, (len(rows), 1))
-        if self.kind == "out_of_bag":
-            return self._forest_scores(rows, None)
-        total = np.zeros((len(rows), self.n_outputs_))
-        for model in self.models_:
-            total += self._model_scores(model, rows)
-        return (total / len(self.models_)).astype(np.float32)
+        every = np.stack([reference.scores(rows) for reference in self.references_])
+        if self.kind != "stacked":
+            return np.asarray(every[0])
+        return pool_scores(every, self.pool_weights_, self.task)
 
     def differences(self, Y: ArrayLike, scores: ArrayLike) -> Floats:
         """Return how far labels are from scores: the marginal input of the estimator network.
@@ -252,9 +267,13 @@ class Marginal:
             "n_folds": int(self.n_folds),
             "random_state": int(seed) if isinstance(seed, int | np.integer) else None,
             "n_outputs": self.n_outputs_,
-            "n_models": len(self.models_),
+            "n_models": [len(reference.models) for reference in self.references_],
         }
         arrays: dict[str, NDArray[Any]] = {"default_scores": self.default_scores_}
+        if self.kind == "stacked":
+            arrays["pool_weights"] = self.pool_weights_
+            if self.task == "classification":
+                arrays["noise_matrix"] = self.noise_matrix_
         if self.task == "regression" and self.kind != "none":
             names = ("residual_spread", "mixing_weight", "pool_center", "pool_spread")
             metadata.update({name: float(getattr(self, f"{name}_")) for name in names})
@@ -297,8 +316,17 @@ class Marginal:
             random_state=metadata["random_state"],
         )
         marginal.n_outputs_ = int(metadata["n_outputs"])
-        marginal.models_ = [objects[f"model_{number}"] for number in range(metadata["n_models"])]
+        counts = metadata["n_models"]
+        marginal.models_ = [objects[f"model_{number}"] for number in range(sum(counts))]
+        parts = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1]) if counts else []
+        marginal.references_ = [
+            marginal._fitted_reference([marginal.models_[number] for number in part])
+            for part in parts
+        ]
         marginal.default_scores_ = arrays["default_scores"]
+        for name in ("pool_weights", "noise_matrix"):
+            if name in arrays:
+                setattr(marginal, f"{name}_", arrays[name])
         if "residual_spread" in metadata:
             for name in ("residual_spread", "mixing_weight", "pool_center", "pool_spread"):
                 setattr(marginal, f"{name}_", float(metadata[name]))
@@ -342,146 +370,96 @@ class Marginal:
                 "the kind 'cross_fit', which takes any model."
             )
 
-    def _fit_model(self, X: Floats, Y: Floats, seed: int) -> Any:
-        """Fit one model; where there is only one class or one row, a constant."""
-        from sklearn.base import clone
-        from sklearn.dummy import DummyClassifier, DummyRegressor
-        from sklearn.linear_model import LogisticRegression, Ridge
-
-        target = self._target(Y)
-        if self.task == "classification":
-            constant = len(np.unique(target)) < 2
-            model = DummyClassifier() if constant else LogisticRegression(max_iter=1000)
-        else:
-            constant = len(target) < 2
-            model = DummyRegressor() if constant else Ridge()
-        if self.model is not None and not constant:
-            model = _seeded(clone(self.model), seed)
-        return model.fit(X, target)
-
-    @contextmanager
-    def _quiet_defaults(self) -> Iterator[None]:
-        """Silence the default models' complaints about convergence; callers did not choose them."""
-        with warnings.catch_warnings():
+    def _single(self, X: Floats, Y: Floats, n_train: int, rng: np.random.Generator) -> Floats:
+        """Scores of one reference model, out of sample where the kind allows."""
+        reference: Reference
+        if self.kind == "out_of_bag":
             if self.model is None:
-                from sklearn.exceptions import ConvergenceWarning
-
-                warnings.simplefilter("ignore", ConvergenceWarning)
-            yield
-
-    def _target(self, Y: Floats) -> NDArray[Any]:
-        """Return what scikit-learn takes as `y`: class numbers or one column."""
-        return np.argmax(Y, axis=1) if self.task == "classification" else Y[:, 0]
-
-    def _model_scores(self, model: Any, X: Floats) -> NDArray[np.float64]:
-        if self.task == "regression":
-            return np.asarray(model.predict(X), dtype=np.float64).reshape(-1, 1)
-        return self._aligned(model.predict_proba(X), model.classes_)
-
-    def _aligned(self, probabilities: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
-        """Give classes that a model never saw a column of zeros."""
-        aligned = np.zeros((len(probabilities), self.n_outputs_))
-        aligned[:, np.asarray(classes, dtype=np.intp)] = probabilities
-        return aligned
-
-    # ---- cross-fitting -------------------------------------------------------------------
-
-    def _cross_fit(self, X: Floats, Y: Floats, rng: np.random.Generator) -> Floats:
-        from joblib import Parallel, delayed
-
-        target = self._target(Y)
-        n_folds = max(2, min(self.n_folds, len(X) // 2))
-        folds = _folds(target if self.task == "classification" else None, len(X), n_folds, rng)
-        seeds = [_seed(rng) for _ in range(n_folds)]
-
-        # Threads share the filter of warnings, and give the same bits whatever their number.
-        with self._quiet_defaults():
-            self.models_ = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(self._fit_model)(X[folds != fold], Y[folds != fold], seeds[fold])
-                for fold in range(n_folds)
-            )
-        scores = np.empty((len(X), self.n_outputs_), dtype=np.float32)
-        for fold, model in enumerate(self.models_):
-            scores[folds == fold] = self._model_scores(model, X[folds == fold])
-        return scores
-
-    # ---- forests -------------------------------------------------------------------------
-
-    def _out_of_bag(self, X: Floats, Y: Floats, rng: np.random.Generator) -> Floats:
-        from sklearn.base import clone
-
-        forest = self._default_forest(len(X)) if self.model is None else clone(self.model)
-        _seeded(forest, _seed(rng))
-        forest.set_params(n_jobs=self.n_jobs, oob_score=False)
-        self.models_ = [forest.fit(X, self._target(Y))]
-        # One bit for each tree and row: 37 MB for 300 trees and a million rows.
-        seen = np.empty((len(forest.estimators_), (len(X) + 7) // 8), dtype=np.uint8)
-        for number, rows in enumerate(forest.estimators_samples_):
-            mask = np.zeros(len(X), dtype=bool)
-            mask[rows] = True
-            seen[number] = np.packbits(mask)
-        return self._forest_scores(X, seen)
-
-    def _default_forest(self, n: int) -> Any:
-        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
-        settings: dict[str, Any] = {
-            "n_estimators": self.n_trees,
-            "bootstrap": True,
-            "max_samples": None if n <= _MOST_BOOTSTRAP_ROWS else _MOST_BOOTSTRAP_ROWS,
-        }
-        if n > _MANY_ROWS:
-            fewer = max(_FEWEST_TREES, self.n_trees * _MANY_ROWS // n)
-            settings["n_estimators"] = min(self.n_trees, fewer)
-        if self.task == "classification":
-            return RandomForestClassifier(
-                min_samples_leaf=max(1, min(_LEAF_ROWS, n // _ROWS_PER_LEAF_ROW)), **settings
-            )
-        return RandomForestRegressor(min_samples_leaf=3, max_features=0.5, **settings)
-
-    def _forest_scores(self, X: Floats, seen: NDArray[np.uint8] | None) -> Floats:
-        """Return the mean over trees, for known rows over those that did not see them.
-
-        Trees are added up in their order within blocks of rows, so that the result does not depend
-        on the number of threads, which it does in scikit-learn's own sum.
-        """
-        from joblib import Parallel, delayed
-
-        starts = range(0, len(X), _ROWS_PER_BLOCK)
-        blocks = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(self._forest_block)(X, seen, start) for start in starts
-        )
-        if not blocks:
-            return np.zeros((0, self.n_outputs_), dtype=np.float32)
-        return np.concatenate(blocks)
-
-    def _forest_block(self, X: Floats, seen: NDArray[np.uint8] | None, start: int) -> Floats:
-        forest = self.models_[0]
-        block = X[start : start + _ROWS_PER_BLOCK]
-        n_classes = self.n_outputs_ if self.task == "regression" else len(forest.classes_)
-        total = np.zeros((len(block), n_classes))
-        n_votes = np.zeros(len(block))
-        for number, tree in enumerate(forest.estimators_):
-            rows = np.arange(len(block))
-            if seen is not None:
-                # A block starts at a multiple of eight rows, so at a whole byte.
-                packed = seen[number, start // 8 : (start + _ROWS_PER_BLOCK) // 8]
-                rows = np.flatnonzero(np.unpackbits(packed, count=len(block)) == 0)
-                if len(rows) == 0:
-                    continue
-            chosen = block[rows]
-            if self.task == "regression":
-                votes = tree.predict(chosen, check_input=False).reshape(-1, 1)
+                forest = default_forest(len(X), self.task, self.n_trees)
             else:
-                votes = tree.predict_proba(chosen, check_input=False)
-            total[rows] += votes
-            n_votes[rows] += 1
-        means = total / np.maximum(n_votes, 1.0)[:, np.newaxis]
-        if self.task == "classification":
-            means = self._aligned(means, forest.classes_)
-        # No tree left the row out: nothing is known of it but what all labels look like.
-        means[n_votes == 0] = self.default_scores_
-        return means.astype(np.float32)
+                forest = _own_model(self.model, self.task, len(X))
+            reference = self._forest(forest)
+            self.references_ = [reference]
+            return reference.fit(X, Y, None, rng)
+        reference = self._cross_fitted(partial(_own_model, self.model, self.task))
+        self.references_ = [reference]
+        # Callers did not choose the default models, so their complaints are of no use to them.
+        with nullcontext() if self.model is not None else quiet_convergence():
+            if self.kind == "cross_fit":
+                return reference.fit(X, Y, None, rng)
+            target = np.argmax(Y, axis=1) if self.task == "classification" else Y[:, 0]
+            alone = slice(n_train, None)
+            seed = draw_seed(rng)
+            reference.models = [reference.fit_model(X[alone], target[alone], None, seed)]
+        return reference.scores(X)
+
+    def _stacked(self, X: Floats, Y: Floats, n_train: int, rng: np.random.Generator) -> Floats:
+        """Scores of all references, fitted twice and combined.
+
+        In the second fit a training row weighs as much as its label is likely to be its own by the
+        first; a validation row weighs one.
+        """
+        scores: list[Floats] = []
+        weights: NDArray[np.float64] | None = None
+        for _ in range(2):
+            references = standard_references(
+                len(X),
+                X.shape[1],
+                task=self.task,
+                n_outputs=self.n_outputs_,
+                n_folds=self.n_folds,
+                n_jobs=self.n_jobs,
+                extra=(None if self.model is None else partial(_own_model, self.model, self.task)),
+            )
+            with quiet_convergence():
+                scores += [reference.fit(X, Y, weights, rng) for reference in references]
+            self.references_ += references
+            every = np.stack(scores)
+            self.pool_weights_ = pool_weights(every[:, n_train:], Y[n_train:], self.task)
+            pooled = pool_scores(every, self.pool_weights_, self.task)
+            self._fit_noise(Y[:n_train], pooled[:n_train])
+            weights = np.ones(len(X))
+            weights[:n_train] = self._kept_probability(Y[:n_train], pooled[:n_train])
+        return pooled
+
+    def _kept_probability(self, Y: Floats, scores: Floats) -> NDArray[Any]:
+        """How likely each training label was not replaced by another."""
+        if self.task == "regression":
+            return self.label_probability(Y, scores)
+        kept = _own_label_posterior(
+            Y.astype(np.float64), scores.astype(np.float64), self.noise_matrix_
+        )
+        return np.clip(kept, *_PROBABILITY_BOUNDS)
+
+    def _forest(self, forest: Any) -> OutOfBagForest:
+        return OutOfBagForest(forest, task=self.task, n_outputs=self.n_outputs_, n_jobs=self.n_jobs)
+
+    def _cross_fitted(self, make: Any, models: list[Any] | None = None) -> CrossFitted:
+        return CrossFitted(
+            make,
+            task=self.task,
+            n_outputs=self.n_outputs_,
+            n_folds=self.n_folds,
+            n_jobs=self.n_jobs,
+            models=models or (),
+        )
+
+    def _fitted_reference(self, models: list[Any]) -> Reference:
+        """A reference that was kept as its models."""
+        if len(models) == 1 and hasattr(models[0], "estimators_samples_"):
+            return self._forest(models[0])
+        return self._cross_fitted(None, models)
+
+    # ---- classification: is this label the row's own? ------------------------------------
+
+    def _fit_noise(self, Y: Floats, scores: Floats) -> None:
+        """Estimate what is needed to tell own labels or targets from wrong ones."""
+        if self.kind == "none":
+            return
+        if self.task == "regression":
+            self._fit_mixture(Y, scores)
+        elif self.kind == "stacked":
+            self.noise_matrix_ = _noise_matrix(Y.astype(np.float64), scores.astype(np.float64))
 
     # ---- regression: is this target the row's own? ---------------------------------------
 
@@ -540,32 +518,59 @@ def _posterior(
     return probability
 
 
+def _noise_matrix(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Chance of each given label for rows of each true class, by expectation maximisation.
+
+    Starts from, and is drawn to, noise that replaces a label by any other one alike.
+    """
+    n_classes = labels.shape[1]
+    uniform = _uniform_noise(n_classes, _noise_rate((labels * scores).sum(axis=1), n_classes))
+    matrix = uniform
+    for _ in range(_NOISE_STEPS):
+        true_class = scores * (labels @ matrix.T)
+        true_class /= np.maximum(true_class.sum(axis=1, keepdims=True), 1e-12)
+        matrix = true_class.T @ labels + _NOISE_MATRIX_ROWS * uniform
+        matrix /= matrix.sum(axis=1, keepdims=True)
+    return matrix
+
+
+def _noise_rate(own_scores: NDArray[np.float64], n_classes: int) -> float:
+    """Share of labels that were replaced by another one, any one alike."""
+    rate = _NOISE_RATE_START
+    for _ in range(_NOISE_STEPS):
+        own = (1.0 - rate) * own_scores
+        other = rate * (1.0 - own_scores) / (n_classes - 1)
+        kept = (own / np.maximum(own + other, 1e-12)).mean()
+        rate = float(np.clip(1.0 - kept, *_NOISE_RATE_BOUNDS))
+    return rate
+
+
+def _uniform_noise(n_classes: int, rate: float) -> NDArray[np.float64]:
+    matrix = np.full((n_classes, n_classes), rate / (n_classes - 1))
+    np.fill_diagonal(matrix, 1.0 - rate)
+    return matrix
+
+
+def _own_label_posterior(
+    labels: NDArray[np.float64], scores: NDArray[np.float64], matrix: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Chance that the given label is the true class."""
+    joint = scores * (labels @ matrix.T)
+    posterior: NDArray[np.float64] = (labels * joint).sum(axis=1) / np.maximum(
+        joint.sum(axis=1), 1e-12
+    )
+    return posterior
+
+
+def _own_model(model: Any, task: str, n_rows: int) -> Any:
+    """The caller's model, as a clone, or the default one of a single reference."""
+    from sklearn.base import clone
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    if model is not None:
+        return clone(model)
+    return LogisticRegression(max_iter=1000) if task == "classification" else Ridge()
+
+
 def _matrix(values: ArrayLike) -> Floats:
     return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def _seed(rng: np.random.Generator) -> int:
-    return int(rng.integers(2**31 - 1))
-
-
-def _seeded(model: Any, seed: int) -> Any:
-    """Set every random state that its owner left open, also of nested models."""
-    names = sorted(
-        name
-        for name, value in model.get_params(deep=True).items()
-        if name.split("__")[-1] == "random_state" and value is None
-    )
-    rng = np.random.default_rng(seed)
-    return model.set_params(**{name: _seed(rng) for name in names})
-
-
-def _folds(
-    classes: NDArray[Any] | None, n: int, n_folds: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Deal rows out to folds class by class, so that every fold has its share of each."""
-    order = rng.permutation(n)
-    if classes is not None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    folds = np.empty(n, dtype=np.intp)
-    folds[order] = np.arange(n) % n_folds
-    return folds

@@ -20,7 +20,7 @@ __all__ = ["CONVERGED", "PRESETS", "Settings", "check_selections", "make_setting
 CONVERGED = "converged"
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "marginal": ("none", "validation", "cross_fit", "out_of_bag"),
+    "marginal": ("none", "validation", "cross_fit", "out_of_bag", "stacked"),
     "prior": ("none", "marginal"),
     "gradient": ("auto", "reinforce", "antithetic", "through_fit"),
     "baseline": ("moving_average", "constant", "all_rows", "leave_one_out"),
@@ -44,9 +44,11 @@ REALS: dict[str, tuple[bool, tuple[str, ...]]] = {
     "learning_rate": (True, ("auto",)),
     "inner_learning_rate": (True, ("auto",)),
     "l2": (False, ()),
+    "inner_l2": (False, ("auto",)),
     "exploration_weight": (False, ()),
     "residual_bound": (False, ()),
     "kl_weight": (False, ("auto",)),
+    "validation_share": (True, ()),
     "stopping_fraction": (True, ()),
 }
 
@@ -56,7 +58,7 @@ class Settings:
     """Everything that shapes a run. See :class:`dvrl.DVRLClassifier` for the meaning of each."""
 
     metric: Any = None
-    marginal: str = "out_of_bag"
+    marginal: str = "stacked"
     prior: str = "marginal"
     kl_weight: float | str = "auto"
     residual_bound: float = 1.0
@@ -72,10 +74,12 @@ class Settings:
     learning_rate: float | str = "auto"
     inner_learning_rate: float | str = "auto"
     l2: float = 1.0
+    inner_l2: float | str = "auto"
     predictor_start: str = "reset"
     exploration_weight: float = 0.0
     averaging: bool = True
     ensemble_size: int | str = "auto"
+    validation_share: float = 0.5
     max_seconds: float | None = None
     patience: int | None = None
     stopping_fraction: float = 0.25
@@ -97,10 +101,12 @@ _PAPER: dict[str, Any] = {
     "inner_optimizer": "sgd",
     "learning_rate": 0.01,
     "l2": 0.0,
+    "inner_l2": 0.0,
     "predictor_start": "persistent",
     "exploration_weight": 0.0,
     "averaging": False,
     "ensemble_size": 1,
+    "validation_share": 1.0,
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -114,6 +120,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "inner_iterations": "released",
         "inner_optimizer": "adam",
         "l2": 1.0,
+        "inner_l2": 1.0,
         "predictor_start": "reset",
         "exploration_weight": 1e3,
     },
@@ -155,6 +162,8 @@ def _checked(settings: Settings) -> Settings:
         values["max_seconds"] = _real("max_seconds", settings.max_seconds, True, ())
     if settings.patience is not None:
         values["patience"] = _count("patience", settings.patience, ())
+    if values["validation_share"] > 1:
+        raise ValueError("validation_share must lie above 0 and be at most 1; use .5, say.")
     if values["stopping_fraction"] >= 1:
         raise ValueError("stopping_fraction must lie between 0 and 1; use .25, say.")
     if not isinstance(settings.averaging, (bool, np.bool_)):

@@ -117,9 +117,13 @@ class Batch(NamedTuple):
 
 
 class Member(NamedTuple):
-    """All that one ensemble member learns and remembers."""
+    """All that one ensemble member learns and remembers.
+
+    ``validation_mask`` is 1 for the validation rows that reward this member.
+    """
 
     key: Any
+    validation_mask: Any
     estimator: DataValueEstimator
     average: DataValueEstimator
     optimizer: Any
@@ -346,7 +350,8 @@ def _outer_iteration(
     batch = take_batch(problem, rows)
     logits, pull_back = value_batch(member, batch)
     proposal = propose(program, member, batch, logits, iteration)
-    evaluation = evaluate(program, problem, hyper, member, batch, proposal.weights, iteration)
+    own = problem._replace(validation_mask=member.validation_mask)
+    evaluation = evaluate(program, own, hyper, member, batch, proposal.weights, iteration)
     return improve(
         program, hyper, member, batch, logits, pull_back, proposal, evaluation, iteration
     )
@@ -470,14 +475,14 @@ def _judge_one(program: Program, problem: Problem, params: Parameters) -> tuple[
     return reward_of_scores(program, problem, scores), scores
 
 
-def _initial_members(program: Program, problem: Problem, seed: int, n_members: int) -> Member:
+def _initial_members(program: Program, problem: Problem, schedule: Schedule) -> Member:
     """Members with a leading axis, each from a random stream of its own."""
     n_features = int(problem.used_features)
     n_padded = problem.X.shape[1] - n_features
     n_outputs = problem.Y.shape[1]
     members = []
-    for index in range(n_members):
-        rng = np.random.default_rng((seed, index))
+    for index in range(schedule.ensemble_size):
+        rng = np.random.default_rng((schedule.seed, index))
         estimator = DataValueEstimator.draw(
             rng,
             n_features=n_features,
@@ -491,6 +496,7 @@ def _initial_members(program: Program, problem: Problem, seed: int, n_members: i
         members.append(
             Member(
                 key=np.asarray(rng.integers(2**32, size=2), np.uint32),
+                validation_mask=_validation_part(program, problem, schedule, index),
                 estimator=estimator,
                 average=estimator,
                 optimizer=optax.ScaleByAdamState(np.zeros((), np.int32), zeros, zeros),
@@ -503,6 +509,24 @@ def _initial_members(program: Program, problem: Problem, seed: int, n_members: i
             )
         )
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *members)
+
+
+def _validation_part(
+    program: Program, problem: Problem, schedule: Schedule, index: int
+) -> NDArray[np.float32]:
+    """Mask of the validation rows that reward a member: a share of every class, or all rows."""
+    mask = np.asarray(problem.validation_mask, np.float32)
+    if schedule.ensemble_size == 1 or schedule.validation_share == 1:
+        return mask
+    rng = np.random.default_rng((schedule.seed, index, 1))
+    order = rng.permutation(np.flatnonzero(mask > 0))
+    targets = np.asarray(problem.Y_validation)[order]
+    groups = targets.argmax(axis=1) if program.classification else np.zeros(len(order), int)
+    part = np.zeros_like(mask)
+    for group in np.unique(groups):
+        rows = order[groups == group]
+        part[rows[: int(np.ceil(schedule.validation_share * len(rows)))]] = 1.0
+    return part
 
 
 @jax.jit
@@ -728,6 +752,9 @@ class Schedule:
     resume : bool
     callback : callable or None
         Called with a :class:`Progress`.
+    validation_share : float
+        Share of the validation rows, drawn class by class, that rewards each member of an
+        ensemble (predictors fitted on the device only; elsewhere all rows reward).
     """
 
     outer_iterations: int
@@ -739,6 +766,7 @@ class Schedule:
     checkpoint: Path | None = None
     resume: bool = False
     callback: Callable[[Progress], object] | None = None
+    validation_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -841,9 +869,7 @@ def train(
 
 
 def _start(engine: Engine, schedule: Schedule, pretrained: Parameters | None) -> _Run:
-    members = _initial_members(
-        engine.program, engine.problem, schedule.seed, schedule.ensemble_size
-    )
+    members = _initial_members(engine.program, engine.problem, schedule)
     if pretrained is not None:
         members = members._replace(
             predictor=jax.tree.map(
@@ -958,6 +984,7 @@ def _fingerprint(engine: Engine, schedule: Schedule) -> str:
         schedule.batch_size,
         schedule.seed,
         schedule.patience,
+        schedule.validation_share,
     ]
     digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()

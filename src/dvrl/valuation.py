@@ -47,10 +47,11 @@ _PARAMETERS_DOC = """
     metric : str or callable, default=None
         Reward on the validation rows: {metrics}, the name of any scikit-learn scorer, or a
         callable ``(estimator, X, y) -> float`` (higher is better). Default: {metric!r}.
-    marginal : "none" or "validation" or "cross_fit" or "out_of_bag", default=None
+    marginal : "none", "validation", "cross_fit", "out_of_bag" or "stacked", default=None
         Reference model whose opinion of a row's label is an input of the data value estimator:
-        fitted on the validation rows alone, cross-fitted over training and validation rows, or
-        the out-of-bag votes of a forest on both (default).
+        fitted on the validation rows alone, cross-fitted over training and validation rows, the
+        out-of-bag votes of a forest on both, or several such models, combined by what fits the
+        validation rows best (default; see :class:`dvrl.marginal.Marginal`).
     marginal_model : scikit-learn estimator, default=None
         In place of the marginal's own model.
     prior : "none" or "marginal", default=None
@@ -59,7 +60,7 @@ _PARAMETERS_DOC = """
     kl_weight : float or "auto", default=None
         Weight of the mean Kullback-Leibler divergence of the policy from its prior, in units of
         reward per nat. ``"auto"`` (default): 40 divided by the root of the number of validation
-        rows.
+        rows; 10 without a marginal.
     residual_bound : float, default=None
         Largest change of a row's log-odds from its prior, either way; 0 for no bound (default
         1).
@@ -90,7 +91,11 @@ _PARAMETERS_DOC = """
     inner_learning_rate : float or "auto", default=None
         Of the mini-batch steps.
     l2 : float, default=None
-        Ridge penalty of built-in predictors, as ``1 / C`` in scikit-learn (default 1).
+        Ridge penalty of built-in predictors behind `predict`, as ``1 / C`` in scikit-learn
+        (default 1).
+    inner_l2 : float or "auto", default=None
+        The same for predictors inside the loop. ``"auto"`` (default): .03 for each row of a
+        batch, .3 without a marginal; stiff predictors overfit the validation rows less.
     predictor_start : "reset" or "persistent", default=None
         Whether mini-batch fits start afresh in each outer iteration, or where the last ended.
     pretrained : None, "all_rows" or pytree, default=None
@@ -103,6 +108,9 @@ _PARAMETERS_DOC = """
     ensemble_size : int or "auto", default=None
         Estimators trained from different seeds; their mean is the value, their spread
         ``data_values_std_``.
+    validation_share : float, default=None
+        Share of the validation rows that rewards each member of an ensemble, another share for
+        each (default .5; black boxes: all rows).
     max_seconds : float, default=None
         Time limit of the training loop.
     patience : int, default=None
@@ -187,11 +195,13 @@ class _BaseDVRL(BaseEstimator):
         learning_rate: float | str | None = None,
         inner_learning_rate: float | str | None = None,
         l2: float | None = None,
+        inner_l2: float | str | None = None,
         predictor_start: str | None = None,
         pretrained: Any = None,
         exploration_weight: float | None = None,
         averaging: bool | None = None,
         ensemble_size: int | str | None = None,
+        validation_share: float | None = None,
         max_seconds: float | None = None,
         patience: int | None = None,
         stopping_fraction: float | None = None,
@@ -224,11 +234,13 @@ class _BaseDVRL(BaseEstimator):
         self.learning_rate = learning_rate
         self.inner_learning_rate = inner_learning_rate
         self.l2 = l2
+        self.inner_l2 = inner_l2
         self.predictor_start = predictor_start
         self.pretrained = pretrained
         self.exploration_weight = exploration_weight
         self.averaging = averaging
         self.ensemble_size = ensemble_size
+        self.validation_share = validation_share
         self.max_seconds = max_seconds
         self.patience = patience
         self.stopping_fraction = stopping_fraction
