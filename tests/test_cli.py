@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from dvrl import cli
-from dvrl.cli import InputError, Task, app, guess_task
+from dvrl.cli import app, inputs
+from dvrl.cli.errors import InputError
+from dvrl.cli.inputs import guess_task
+from dvrl.cli.options import Task
+from dvrl.cli.output import PlainLines, duration
 
 QUICK = ["--outer-iterations", "5", "--ensemble-size", "1"]
 
@@ -137,7 +140,7 @@ def test_ctrl_c_exits_with_130_and_names_the_checkpoint(tmp_path: Path, train_cs
             checkpoint.write_bytes(b"state")
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_make_valuer", lambda *_, **__: Interrupted())
+    monkeypatch.setattr(inputs, "make_valuer", lambda *_, **__: Interrupted())
     result = run(
         "value",
         train_csv,
@@ -189,7 +192,7 @@ def test_guess_task_refuses_dates():
 
 
 def test_plain_progress_lines_come_now_and_then(capsys):
-    lines = cli._PlainLines("Valuing rows")
+    lines = PlainLines("Valuing rows")
     for iteration in range(1, 101):
         lines(
             SimpleNamespace(
@@ -209,7 +212,7 @@ def test_plain_progress_lines_come_now_and_then(capsys):
     ("seconds", "text"), [(3.14, "3.1 s"), (61, "1 min 1 s"), (7260, "2 h 1 min")]
 )
 def test_duration(seconds, text):
-    assert cli._duration(seconds) == text
+    assert duration(seconds) == text
 
 
 # ----------------------------------------------------------------------------------- end to end
@@ -277,7 +280,7 @@ def test_the_same_seed_writes_the_same_values_and_quiet_is_quiet(tmp_path: Path,
 
 
 def test_strict_turns_a_warning_into_exit_code_1(tmp_path: Path, train_csv, monkeypatch):
-    make = cli._make_valuer
+    make = inputs.make_valuer
 
     def flagged(*arguments, **settings):
         valuer = make(*arguments, **settings)
@@ -293,7 +296,7 @@ def test_strict_turns_a_warning_into_exit_code_1(tmp_path: Path, train_csv, monk
         valuer.fit = fit_and_flag
         return valuer
 
-    monkeypatch.setattr(cli, "_make_valuer", flagged)
+    monkeypatch.setattr(inputs, "make_valuer", flagged)
     arguments = ["value", train_csv, "--target", "label", "-o", tmp_path / "v.csv", *QUICK]
     result = run(*arguments, "--strict")
     assert result.exit_code == 1

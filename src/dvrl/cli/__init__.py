@@ -1,0 +1,12 @@
+"""The ``dvrl`` command.
+
+Heavy imports stay inside the commands, so that ``dvrl --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+# Every module of commands registers them with the application.
+from dvrl.cli import comparing, demo, valuing
+from dvrl.cli.base import app, main
+
+__all__ = ["app", "comparing", "demo", "main", "valuing"]
