@@ -20,7 +20,7 @@ from dvrl.cli.inputs import (
     same_columns,
     without_columns,
 )
-from dvrl.cli.options import Predictor, Task
+from dvrl.cli.options import Drop, Predictor, Task
 from dvrl.cli.output import make_console, print_table, print_written, say
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ def compare(
     id_column: Annotated[
         str | None, typer.Option("--id", help="Column that names the rows; not a feature.")
     ] = None,
-    drop: Annotated[
-        list[str] | None, typer.Option(help="Column to leave out; may be repeated.")
-    ] = None,
+    drop: Drop = None,
     methods: Annotated[
         str | None,
         typer.Option(help=f"Some of {', '.join(METHOD_NAMES)}, with commas; by default all."),

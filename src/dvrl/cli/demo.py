@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dvrl.cli.base import EXIT_CODES, app
 from dvrl.cli.errors import collected_warnings, one_sentence_errors, warn
-from dvrl.cli.inputs import check_output, make_folder
+from dvrl.cli.inputs import check_distinct, check_output, make_folder
+from dvrl.cli.options import Report, Task
 from dvrl.cli.output import make_console, print_table, print_written, say, show_progress
+from dvrl.cli.running import REPORT_ENDINGS, Rows, Valuation, write_run_report
+
+if TYPE_CHECKING:
+    from dvrl.experiments.demo import DemoResult
 
 __all__ = ["demo"]
 
@@ -28,6 +33,7 @@ def demo(
     noise: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the training labels to flip.")
     ] = 0.2,
+    report: Report = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A small, short run: shows that it works, not how well.")
     ] = False,
@@ -43,6 +49,9 @@ def demo(
         files = [output / "values.parquet", output / "figure.png"]
         for file in files:
             check_output(file, (file.suffix,))
+        if report is not None:
+            check_output(report, REPORT_ENDINGS)
+        check_distinct([*files, report])
 
         from dvrl.experiments.demo import LOOKED_AT, run_demo
         from dvrl.report.figures import new_figure, plot_discovery, plot_values, save_figure
@@ -86,4 +95,31 @@ def demo(
         plot_values(result.curves["DVRL"], result.is_corrupted, left)
         plot_discovery(result.curves, result.is_corrupted, right)
         save_figure(figure, files[1])
+        if report is not None:
+            _write_report(result, report)
+            files.append(report)
         print_written(console, files, started)
+
+
+def _write_report(result: DemoResult, path: Path) -> None:
+    """Write the report, with pictures of the digits."""
+    import numpy as np
+    import pandas as pd
+
+    from dvrl.experiments.comparison import discovery
+    from dvrl.experiments.demo import LOOKED_AT
+
+    pixels = pd.DataFrame(result.X, columns=[f"pixel {place}" for place in range(64)])
+    rows = Rows(pixels, pd.Series(result.y), None, None, Task.classification, pd.DataFrame())
+    found = result.detection.iloc[0]
+    write_run_report(
+        Valuation(rows, result.valuer, result.messages),
+        path,
+        title="Planted wrong labels in handwritten digits",
+        headline=f"The lowest {LOOKED_AT:.0%} of the values hold {found['found']} of the "
+        f"{found['flipped']} flipped labels.",
+        fields=result.values[["correct_label", "is_flipped"]],
+        images=np.round(result.X.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8),
+        discovery=discovery(result.curves["DVRL"], result.is_corrupted),
+        comparison=result.training,
+    )

@@ -11,6 +11,7 @@ import typer
 __all__ = [
     "MODEL_NAME",
     "TABLE_ENDINGS",
+    "Drop",
     "EnsembleSize",
     "IdColumn",
     "Jobs",
@@ -76,6 +77,7 @@ IdColumn = Annotated[
     str | None,
     typer.Option("--id", help="Column that names the rows; kept in the output, not a feature."),
 ]
+Drop = Annotated[list[str] | None, typer.Option(help="Column that is no feature; may be repeated.")]
 TaskName = Annotated[
     Task,
     typer.Option(

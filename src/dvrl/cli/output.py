@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "N_LOWEST_SHOWN",
     "PlainLines",
     "Progress",
     "cell",

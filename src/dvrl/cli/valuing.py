@@ -21,6 +21,7 @@ from dvrl.cli.inputs import (
 from dvrl.cli.options import (
     MODEL_NAME,
     TABLE_ENDINGS,
+    Drop,
     EnsembleSize,
     IdColumn,
     Jobs,
@@ -31,6 +32,7 @@ from dvrl.cli.options import (
     Preset,
     PresetName,
     Quiet,
+    Report,
     Seed,
     Strict,
     Target,
@@ -40,7 +42,7 @@ from dvrl.cli.options import (
     Valid,
 )
 from dvrl.cli.output import make_console, print_summary, print_written, say, with_row_names
-from dvrl.cli.running import value_rows
+from dvrl.cli.running import REPORT_ENDINGS, read_training_rows, value_rows, write_run_report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +57,7 @@ def value(
     target: Target,
     valid: Valid = None,
     id_column: IdColumn = None,
+    drop: Drop = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Table to write (.csv or .parquet).")
     ] = Path("values.parquet"),
@@ -68,6 +71,7 @@ def value(
             f"folder, which gets {MODEL_NAME}."
         ),
     ] = None,
+    report: Report = None,
     task: TaskName = Task.auto,
     predictor: PredictorName = None,
     metric: Metric = None,
@@ -97,20 +101,19 @@ def value(
         if resume and checkpoint is None:
             raise InputError("--resume needs to know from where; add --checkpoint FILE.")
         check_inputs([train, valid])
-        _check_value_outputs([train, valid], output, figure, model, checkpoint)
+        _check_value_outputs([train, valid], output, figure, report, model, checkpoint)
 
         from dvrl.tables import write_table
 
         console = make_console(quiet=quiet)
+        rows = read_training_rows(
+            console, train, target, valid=valid, id_column=id_column, task=task, left_out=drop or ()
+        )
         run = value_rows(
             console,
-            train,
-            target,
-            valid=valid,
-            id_column=id_column,
-            task=task,
-            predictor=predictor,
-            seed=seed,
+            rows,
+            predictor,
+            seed,
             preset=preset.value,
             metric=metric,
             outer_iterations=outer_iterations,
@@ -125,13 +128,15 @@ def value(
         if figure is not None:
             _draw(run.valuer, figure)
             written.append(figure)
+        if report is not None:
+            write_run_report(run, report, title=f"What are the rows of {train.name} worth?")
+            written.append(report)
         if model is not None:
             run.valuer.save(model)
             written.append(model)
         print_summary(console, run.valuer, valid)
-        run.warn()
         print_written(console, written, started)
-        run.exit_if_flagged(strict)
+        run.finish(strict)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -218,6 +223,7 @@ def _check_value_outputs(
     inputs: Sequence[Path | None],
     output: Path,
     figure: Path | None,
+    report: Path | None,
     model: Path | None,
     checkpoint: Path | None,
 ) -> None:
@@ -226,7 +232,9 @@ def _check_value_outputs(
     check_output(output, TABLE_ENDINGS)
     if figure is not None:
         check_output(figure, FIGURE_ENDINGS)
+    if report is not None:
+        check_output(report, REPORT_ENDINGS)
     for path in (model, checkpoint):
         if path is not None:
             check_output(path, ())
-    check_distinct([*inputs, output, figure, model, checkpoint])
+    check_distinct([*inputs, output, figure, report, model, checkpoint])
