@@ -185,7 +185,7 @@ def _marks(column: pd.Series[Any]) -> NDArray[np.bool_]:
 def _print_suspects(console: Console, suspects: pd.DataFrame) -> None:
     if console.quiet:
         return
-    shown = list(suspects.drop(columns="reason").dropna(axis=1, how="all"))
+    shown = [str(name) for name in suspects.drop(columns="reason").dropna(axis=1, how="all")]
     print_table(
         console,
         f"{min(N_LOWEST_SHOWN, len(suspects))} of {len(suspects):,} suspects, worst first",
