@@ -151,6 +151,7 @@ class ValuesDisplay(_Display):
                 hatch=hatch,
                 label=label,
             )
+        ax.set_ylim(top=1.25 * ax.get_ylim()[1])  # room for the legend
         ax.set_ylabel("Percent of the rows of a kind")
         ax.set_title("Do the errors have low values?")
         ax.legend(frameon=False)
