@@ -215,9 +215,10 @@ def copy_rows(
     )
     lines = _text_records(source.read_bytes()) if same_kind else []
     if len(lines) == len(frame) + 1:
-        # The last line of a file may lack its end.
-        kept = [line if line.endswith(b"\n") else line + b"\n" for line in lines]
-        content = b"".join([kept[0], *(kept[row + 1] for row in rows)])
+        end = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"
+        kept = [lines[0], *(lines[row + 1] for row in rows)]
+        # The last line of a file may lack its end, and now stand elsewhere.
+        content = b"".join(line if line.endswith(b"\n") else line + end for line in kept)
         write_atomically(path, lambda stream: stream.write(content))
         return
     part = frame.iloc[rows]

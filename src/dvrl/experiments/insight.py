@@ -143,7 +143,7 @@ def explain_values(
     --------
     >>> rng = np.random.default_rng(0)
     >>> X = rng.random((400, 2))
-    >>> values = np.where(X[:, 0] > 0.5, 0.8, 0.4) + 0.05 * rng.random(400)
+    >>> values = np.where(X[:, 0] > 0.75, 0.8, 0.4) + 0.05 * rng.random(400)
     >>> found = explain_values(values, X)
     >>> "feature 0 above" in found.sentences[0]
     True
