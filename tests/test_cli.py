@@ -235,12 +235,15 @@ def test_value_then_score(tmp_path: Path, train_csv: Path, valid_csv: Path):
         model,
         "--figure",
         figure,
+        "--report",
+        tmp_path / "report.html",
         *QUICK,
     )
     assert result.exit_code == 0, result.output
     assert "Task: classification" in result.stdout
     assert "reward" in result.stderr
     assert figure.read_bytes().startswith(b"\x89PNG")
+    assert "r39" in (tmp_path / "report.html").read_text()
     values = pd.read_parquet(output)
     assert values["name"].tolist() == [f"r{number}" for number in range(40)]
     assert values["data_value"].between(0, 1).all()
@@ -307,7 +310,7 @@ def test_strict_turns_a_warning_into_exit_code_1(tmp_path: Path, train_csv, monk
 
 def test_demo_writes_what_it_says(tmp_path: Path):
     folder = tmp_path / "demo"
-    result = run("demo", "--quick", "--output", folder)
+    result = run("demo", "--quick", "--output", folder, "--report", tmp_path / "demo.html")
     assert result.exit_code == 0, result.output
     assert "AUROC" in result.stdout
     assert "oracle" in result.stdout
@@ -315,6 +318,7 @@ def test_demo_writes_what_it_says(tmp_path: Path):
     assert values["is_flipped"].sum() == 60
     assert ((values["label"] != values["correct_label"]) == values["is_flipped"]).all()
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert "of the 60 flipped labels" in (tmp_path / "demo.html").read_text()
 
 
 @pytest.mark.slow

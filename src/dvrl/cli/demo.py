@@ -11,9 +11,9 @@ import typer
 from dvrl.cli.base import EXIT_CODES, app
 from dvrl.cli.errors import collected_warnings, one_sentence_errors, warn
 from dvrl.cli.inputs import check_distinct, check_output, make_folder
-from dvrl.cli.options import Report, Task
+from dvrl.cli.options import Report
 from dvrl.cli.output import make_console, print_table, print_written, say, show_progress
-from dvrl.cli.running import REPORT_ENDINGS, Rows, Valuation, write_run_report
+from dvrl.cli.running import REPORT_ENDINGS, write_run_report
 
 if TYPE_CHECKING:
     from dvrl.experiments.demo import DemoResult
@@ -104,20 +104,20 @@ def demo(
 def _write_report(result: DemoResult, path: Path) -> None:
     """Write the report, with pictures of the digits."""
     import numpy as np
-    import pandas as pd
 
     from dvrl.experiments.comparison import discovery
     from dvrl.experiments.demo import LOOKED_AT
 
-    pixels = pd.DataFrame(result.X, columns=[f"pixel {place}" for place in range(64)])
-    rows = Rows(pixels, pd.Series(result.y), None, None, Task.classification, pd.DataFrame())
     found = result.detection.iloc[0]
     write_run_report(
-        Valuation(rows, result.valuer, result.messages),
+        result.valuer,
+        result.X,
+        result.y,
         path,
         title="Planted wrong labels in handwritten digits",
         headline=f"The lowest {LOOKED_AT:.0%} of the values hold {found['found']} of the "
         f"{found['flipped']} flipped labels.",
+        warnings=result.messages,
         fields=result.values[["correct_label", "is_flipped"]],
         images=np.round(result.X.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8),
         discovery=discovery(result.curves["DVRL"], result.is_corrupted),

@@ -47,7 +47,6 @@ from dvrl.cli.running import (
     Valuation,
     read_training_rows,
     value_rows,
-    write_run_report,
 )
 
 if TYPE_CHECKING:
@@ -144,8 +143,7 @@ def detect(
         _print_suspects(console, suspects)
         sections = {} if known is None else _detection(console, run, known)
         if report is not None:
-            write_run_report(
-                run,
+            run.write_report(
                 report,
                 title=f"Which rows of {train.name} look wrong?",
                 suspects=suspects,

@@ -39,7 +39,6 @@ from dvrl.cli.running import (
     Valuation,
     read_training_rows,
     value_rows,
-    write_run_report,
 )
 
 if TYPE_CHECKING:
@@ -141,8 +140,7 @@ def prune(
             curve = _curve(run, tested, model, n_jobs, seed)
             _print_curve(console, curve, run, on_test=tested is not None)
         if report is not None:
-            write_run_report(
-                run,
+            run.write_report(
                 report,
                 title=f"Which rows of {train.name} can go?",
                 headline=headline,

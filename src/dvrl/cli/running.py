@@ -124,6 +124,11 @@ class Valuation:
         """What the library and the diagnostics warn about, each once."""
         return list(dict.fromkeys([*self.caught, *self.valuer.diagnostics_.messages]))
 
+    def write_report(self, path: Path, **sections: Any) -> None:
+        """Write the report of the run, see `write_run_report`."""
+        rows = self.rows
+        write_run_report(self.valuer, rows.X, rows.y, path, warnings=self.warnings, **sections)
+
     def finish(self, strict: bool, more: Sequence[str] = ()) -> None:
         """Say the warnings on standard error, and end with 1 where they are to count."""
         warn([*self.warnings, *more])
@@ -199,7 +204,9 @@ def value_rows(
 
 
 def write_run_report(
-    run: Valuation,
+    valuer: Any,
+    X: Any,
+    y: Any,
     path: Path,
     *,
     title: str,
@@ -210,7 +217,8 @@ def write_run_report(
 
     Parameters
     ----------
-    run : Valuation
+    valuer : DVRLClassifier or DVRLRegressor
+    X, y : rows and labels that it was fitted on
     path : Path
     title : str
     suspects : DataFrame, optional
@@ -222,18 +230,16 @@ def write_run_report(
     from dvrl.experiments.suspects import explain_suspects
     from dvrl.report.html import report_of
 
-    X, y = run.rows.X, run.rows.y
     if suspects is None:
-        suspects = explain_suspects(run.valuer, X, y, EXPLAINED)
-    found = explain_values(run.valuer.data_values_, X, y=y)
+        suspects = explain_suspects(valuer, X, y, EXPLAINED)
+    found = explain_values(valuer.data_values_, X, y=y)
     report_of(
-        run.valuer,
+        valuer,
         X,
         y,
         path,
         title=title,
-        warnings=run.warnings,
-        rows=_with_reasons(run.valuer, suspects),
+        rows=_with_reasons(valuer, suspects),
         insights=found.sentences,
         groups=found.table,
         **sections,

@@ -40,7 +40,6 @@ from dvrl.cli.running import (
     Valuation,
     read_training_rows,
     value_rows,
-    write_run_report,
 )
 
 if TYPE_CHECKING:
@@ -169,8 +168,7 @@ def train_model(
         if comparison is not None:
             _print_comparison(console, run, comparison)
         if report is not None:
-            write_run_report(
-                run,
+            run.write_report(
                 report,
                 title=f"A robust model from {train.name}",
                 headline=headline,

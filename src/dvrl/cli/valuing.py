@@ -42,7 +42,7 @@ from dvrl.cli.options import (
     Valid,
 )
 from dvrl.cli.output import make_console, print_summary, print_written, say, with_row_names
-from dvrl.cli.running import REPORT_ENDINGS, read_training_rows, value_rows, write_run_report
+from dvrl.cli.running import REPORT_ENDINGS, read_training_rows, value_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +129,7 @@ def value(
             _draw(run.valuer, figure)
             written.append(figure)
         if report is not None:
-            write_run_report(run, report, title=f"What are the rows of {train.name} worth?")
+            run.write_report(report, title=f"What are the rows of {train.name} worth?")
             written.append(report)
         if model is not None:
             run.valuer.save(model)
