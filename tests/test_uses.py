@@ -403,6 +403,15 @@ def test_labels_are_a_column_too(rng):
     ].tolist() == ["the label ham", "the label spam"]
 
 
+def test_the_only_class_that_is_left_is_named(rng):
+    size, y = rng.random(1000), rng.choice(["ham", "spam"], 1000)
+    values = 0.3 + 0.2 * (y == "spam") + 0.3 * ((y == "ham") & (size > 0.5))
+    found = explain_values(values + 0.02 * rng.normal(size=1000), size[:, None], y=y)
+    assert not found.table["group"].str.contains("not").any()
+    words = [set(group.split(" and ")) for group in found.table["group"]]
+    assert {"the label ham", "feature 0 above 0.5005"} in words
+
+
 def test_noise_gives_a_group_no_more_often_than_stated():
     """At alpha = .2, 60 runs have 12 wrong alarms at most on average; above 22 is unlikely."""
     alarms, tested = 0, 0

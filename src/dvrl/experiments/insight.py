@@ -70,9 +70,14 @@ class _Condition:
     def words(self) -> str:
         name = self.column.name
         if self.column.levels is not None:
-            if self.level is not None:
-                return f"{name} {self.column.levels[self.level]}"
-            return f"{name} not {' or '.join(self.column.levels[at] for at in self.excluded)}"
+            levels = self.column.levels
+            left = [at for at in range(len(levels)) if at not in self.excluded]
+            # Where only one level is left, that says more than what is not.
+            known = self.column.numbers.min() >= 0
+            level = left[0] if self.level is None and known and len(left) == 1 else self.level
+            if level is not None:
+                return f"{name} {levels[level]}"
+            return f"{name} not {' or '.join(levels[at] for at in self.excluded)}"
         if np.isfinite(self.above) and np.isfinite(self.at_most):
             return f"{name} above {_number(self.above)} and at most {_number(self.at_most)}"
         if np.isfinite(self.above):
