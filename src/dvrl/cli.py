@@ -543,6 +543,54 @@ def compare(
         _print_written(console, [*written, figure], started)
 
 
+@app.command(epilog=EXIT_CODES)
+def apply(
+    ctx: typer.Context,
+    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="The table that was reviewed.")],
+    review: Annotated[
+        Path, typer.Option(help="Decisions exported from the report: id, decision, new_label.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Table to write (.csv or .parquet).")
+    ],
+    id_column: Annotated[
+        str | None,
+        typer.Option("--id", help="Column that names the rows; by default their numbers, from 0."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Column of the labels; needed when rows are relabelled.")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No summary; warnings and errors only.")
+    ] = False,
+) -> None:
+    """Clean a table as it was reviewed in a report.
+
+    Drops and relabels the rows that the review says; all else stays as it is.
+
+    [bold]Example:[/bold] dvrl apply train.csv --review review.csv --target income -o cleaned.csv
+    """
+    with _one_sentence_errors(ctx):
+        started = time.perf_counter()
+        _check_inputs([train, review])
+        _check_output(output, TABLE_ENDINGS)
+        _check_distinct([train, review, output])
+
+        from dvrl.experiments.review import apply_review
+
+        console = _console(quiet=quiet)
+        done = apply_review(train, review, output, id_column=id_column, target=target)
+        _say(
+            console,
+            f"{done.n_relabelled:,} relabelled, {done.n_dropped:,} dropped, {done.n_kept:,} kept "
+            f"on purpose; {done.n_rows:,} rows in all.",
+        )
+        if done.unseen_labels:
+            new = _listed(done.unseen_labels)
+            _warn([f"new labels that no row had before: {new}. Check their spelling."])
+        _print_written(console, [output], started)
+
+
 # ------------------------------------------------------------------------- steps of a command
 
 
