@@ -475,5 +475,6 @@ def _written(label: Any) -> str:
 
 def _line(cells: Sequence[str], delimiter: str, end: str) -> str:
     stream = io.StringIO()
-    csv.writer(stream, delimiter=delimiter, lineterminator=end).writerow(cells)
-    return stream.getvalue()
+    # With this terminator, cells that hold either of its characters are quoted.
+    csv.writer(stream, delimiter=delimiter, lineterminator="\r\n").writerow(cells)
+    return stream.getvalue().removesuffix("\r\n") + end

@@ -23,12 +23,22 @@
   const cellText = (column, value) => (column.number ? number(value, column.digits) : shown(value));
   const isUnexpected = (i) => at("expected", i) !== null && shown(at("expected", i)) !== shown(at("label", i));
 
-  const rows = Array.from({ length: n }, (_, i) => ({ i, decision: "", id: data.ids[i] }));
+  // A row holds its place alone; its cells are looked up in the columns. 50,000 rows are made at once.
+  class Row {
+    constructor(i) {
+      this.i = i;
+      this.decision = "";
+    }
+  }
+  // The library writes back what it has read when it draws a row anew; nothing of it is new.
+  const looksUp = (name, values) =>
+    Object.defineProperty(Row.prototype, name, { get() { return values[this.i]; }, set() {} });
+  looksUp("id", data.ids);
   columns.forEach((column, c) => {
-    const name = `c${c}`;
-    column.field = name;
-    for (let i = 0; i < n; i++) rows[i][name] = column.values[i];
+    column.field = `c${c}`;
+    looksUp(column.field, column.values);
   });
+  const rows = Array.from({ length: n }, (_, i) => new Row(i));
 
   function element(tag, text, className) {
     const made = document.createElement(tag);
@@ -150,7 +160,7 @@
     };
   }
 
-  const WIDTHS = { value: 140, std: 90, marginal: 100, probability: 120, label: 120, expected: 120, reason: 320, text: 360 };
+  const WIDTHS = { value: 150, std: 95, marginal: 110, probability: 150, label: 120, expected: 125, reason: 320, text: 360 };
 
   function tableColumns() {
     const list = [];
@@ -186,14 +196,13 @@
 
   const phone = matchMedia("(max-width: 60rem)").matches;
   const table = new Tabulator("#table", {
-    data: rows,
     index: "i",
     columns: tableColumns(),
-    height: phone ? 420 : 640,
+    height: phone ? 420 : 720,
     rowHeight: data.has_images ? 43 : 34,
     layout: "fitData",
     nestedFieldSeparator: false, // names of fields may hold dots
-    columnDefaults: { resizable: "header", vertAlign: "middle", headerSortTristate: true },
+    columnDefaults: { resizable: "header", vertAlign: "middle", headerSortTristate: true, headerWordWrap: true },
     placeholder: "No row fits these filters.",
     rowFormatter: (row) => row.getElement().classList.toggle("current", row.getData().i === current),
   });
@@ -464,10 +473,17 @@
   }
 
   load();
-  table.on("tableBuilt", () => {
-    if (data.review) summarised();
-    show(current);
-    placed();
+  show(current);
+  if (data.review) summarised();
+  table.on("tableBuilt", async () => {
+    await table.setData(rows); // as an option they would be copied, all of them
+    order = null;
+    counted();
+    // The part that scrolls takes the focus, so it needs a role of its own within the grid.
+    $("table").removeAttribute("aria-owns");
+    $("table").setAttribute("aria-label", "Rows");
+    document.querySelector(".tabulator-tableholder").setAttribute("role", "rowgroup");
+    document.querySelector(".tabulator-table").setAttribute("role", "presentation");
     document.documentElement.dataset.ready = String(Math.round(performance.now()));
   });
 })();
