@@ -186,7 +186,9 @@ def test_columns_sort_both_ways_by_mouse_and_keyboard(visit: Visit):
     heading.locator("button").press("Enter")
     assert visit.names()[:2] == ["r59", "r58"]
     assert heading.get_attribute("aria-sort") == "descending"
-    probability = visit.page.locator(".tabulator-col", has_text="Probability of").locator("button")
+    probability = visit.page.locator(".tabulator-col", has_text="Label probability").locator(
+        "button"
+    )
     probability.click()
     assert visit.names()[0] == "r59"
     probability.click()

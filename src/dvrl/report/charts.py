@@ -200,6 +200,7 @@ def _draw(name: str, text: str, draw: Any) -> str:
         figure, (ax,) = new_figure(1, panel_size=PANEL)
         draw(ax)
         ax.set_title("")  # the page has its own headings
+        ax.yaxis.labelpad += 6  # room for the larger letters of narrow pages
         stream = io.StringIO()
         figure.savefig(
             stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None}

@@ -35,7 +35,7 @@ TITLES = {
     "marginal": "Marginal",
     "label": "Given label",
     "expected_label": "Expected label",
-    "label_probability": "Probability of the given label",
+    "label_probability": "Label probability",
     "reason": "Reason",
 }
 ROLES = {
@@ -595,7 +595,7 @@ def _panels(
         (
             "values",
             "Distribution of the values",
-            "Low values mark rows that the predictor is better without.",
+            "Low values mark rows that training leaves out most of the time.",
             charts.values_chart(rows["data_value"].to_numpy(float)),
         )
     ]
