@@ -1,4 +1,4 @@
-"""Figures about values and runs."""
+"""Figures about values and runs, and the HTML report."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dvrl.report.figures import (
     plot_values,
     save_figure,
 )
+from dvrl.report.html import report_of, write_report
 
 __all__ = [
     "DiscoveryDisplay",
@@ -20,5 +21,7 @@ __all__ = [
     "plot_history",
     "plot_removal",
     "plot_values",
+    "report_of",
     "save_figure",
+    "write_report",
 ]
