@@ -9,4 +9,14 @@ from __future__ import annotations
 from dvrl.cli import applying, comparing, demo, detecting, pruning, training, valuing
 from dvrl.cli.base import app, main
 
-__all__ = ["app", "applying", "comparing", "demo", "detecting", "main", "pruning", "training", "valuing"]
+__all__ = [
+    "app",
+    "applying",
+    "comparing",
+    "demo",
+    "detecting",
+    "main",
+    "pruning",
+    "training",
+    "valuing",
+]
