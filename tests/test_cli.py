@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from dvrl import cli
-from dvrl.cli import InputError, Task, app, guess_task
+from dvrl.cli import app, inputs
+from dvrl.cli.errors import InputError
+from dvrl.cli.inputs import guess_task
+from dvrl.cli.options import Task
+from dvrl.cli.output import PlainLines, duration
 
 QUICK = ["--outer-iterations", "5", "--ensemble-size", "1"]
 
@@ -137,7 +140,7 @@ def test_ctrl_c_exits_with_130_and_names_the_checkpoint(tmp_path: Path, train_cs
             checkpoint.write_bytes(b"state")
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_make_valuer", lambda *_, **__: Interrupted())
+    monkeypatch.setattr(inputs, "make_valuer", lambda *_, **__: Interrupted())
     result = run(
         "value",
         train_csv,
@@ -189,7 +192,7 @@ def test_guess_task_refuses_dates():
 
 
 def test_plain_progress_lines_come_now_and_then(capsys):
-    lines = cli._PlainLines("Valuing rows")
+    lines = PlainLines("Valuing rows")
     for iteration in range(1, 101):
         lines(
             SimpleNamespace(
@@ -209,7 +212,7 @@ def test_plain_progress_lines_come_now_and_then(capsys):
     ("seconds", "text"), [(3.14, "3.1 s"), (61, "1 min 1 s"), (7260, "2 h 1 min")]
 )
 def test_duration(seconds, text):
-    assert cli._duration(seconds) == text
+    assert duration(seconds) == text
 
 
 # ----------------------------------------------------------------------------------- end to end
@@ -232,12 +235,15 @@ def test_value_then_score(tmp_path: Path, train_csv: Path, valid_csv: Path):
         model,
         "--figure",
         figure,
+        "--report",
+        tmp_path / "report.html",
         *QUICK,
     )
     assert result.exit_code == 0, result.output
     assert "Task: classification" in result.stdout
     assert "reward" in result.stderr
     assert figure.read_bytes().startswith(b"\x89PNG")
+    assert "r39" in (tmp_path / "report.html").read_text()
     values = pd.read_parquet(output)
     assert values["name"].tolist() == [f"r{number}" for number in range(40)]
     assert values["data_value"].between(0, 1).all()
@@ -277,7 +283,7 @@ def test_the_same_seed_writes_the_same_values_and_quiet_is_quiet(tmp_path: Path,
 
 
 def test_strict_turns_a_warning_into_exit_code_1(tmp_path: Path, train_csv, monkeypatch):
-    make = cli._make_valuer
+    make = inputs.make_valuer
 
     def flagged(*arguments, **settings):
         valuer = make(*arguments, **settings)
@@ -293,7 +299,7 @@ def test_strict_turns_a_warning_into_exit_code_1(tmp_path: Path, train_csv, monk
         valuer.fit = fit_and_flag
         return valuer
 
-    monkeypatch.setattr(cli, "_make_valuer", flagged)
+    monkeypatch.setattr(inputs, "make_valuer", flagged)
     arguments = ["value", train_csv, "--target", "label", "-o", tmp_path / "v.csv", *QUICK]
     result = run(*arguments, "--strict")
     assert result.exit_code == 1
@@ -304,7 +310,7 @@ def test_strict_turns_a_warning_into_exit_code_1(tmp_path: Path, train_csv, monk
 
 def test_demo_writes_what_it_says(tmp_path: Path):
     folder = tmp_path / "demo"
-    result = run("demo", "--quick", "--output", folder)
+    result = run("demo", "--quick", "--output", folder, "--report", tmp_path / "demo.html")
     assert result.exit_code == 0, result.output
     assert "AUROC" in result.stdout
     assert "oracle" in result.stdout
@@ -312,6 +318,7 @@ def test_demo_writes_what_it_says(tmp_path: Path):
     assert values["is_flipped"].sum() == 60
     assert ((values["label"] != values["correct_label"]) == values["is_flipped"]).all()
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert "of the 60 flipped labels" in (tmp_path / "demo.html").read_text()
 
 
 @pytest.mark.slow

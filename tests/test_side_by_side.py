@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import dvrl
 from dvrl.baselines import KNNShapley, RandomValues
-from dvrl.cli import METHOD_NAMES, app
+from dvrl.cli import app
+from dvrl.cli.comparing import METHOD_NAMES
 from dvrl.experiments.side_by_side import METHODS, REMOVED
 
 CHEAP = ["knn_shapley", "random", "influence"]

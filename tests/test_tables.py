@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import os
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from dvrl.tables import read_table, split_target, write_table
+from dvrl.tables import copy_rows, read_table, split_target, write_table
 
 
 @pytest.fixture
@@ -155,3 +157,40 @@ def test_bad_columns(frame, target, id_column, message):
 def test_no_feature_left(frame):
     with pytest.raises(ValueError, match="No feature is left beside 'n'"):
         split_target(frame[["n"]], "n")
+
+
+# ------------------------------------------------------------------------------- copying rows
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_copied_rows_keep_their_bytes(tmp_path: Path, end):
+    lines = ["id,price,note", '007,1.50,"two', 'lines, ""quoted"""', "008,,plain", "009,3,last"]
+    source, target = tmp_path / "a.csv", tmp_path / "b.csv"
+    source.write_bytes(end.join(lines).encode())  # the last line has no end
+    copy_rows(source, np.array([2, 0]), target)
+    expected = [lines[0], lines[4], *lines[1:3]]
+    assert target.read_bytes() == "".join(line + end for line in expected).encode()
+    assert len(read_table(target)) == 2
+
+
+def test_copied_rows_go_through_a_frame_where_the_kinds_differ(tmp_path: Path):
+    source, target = tmp_path / "a.csv", tmp_path / "b.parquet"
+    source.write_text("a,b\n1,x\n2,y\n3,z\n")
+    copy_rows(source, np.array([0, 2]), target)
+    assert read_table(target).to_dict("list") == {"a": [1, 3], "b": ["x", "z"]}
+
+
+def test_copied_rows_of_a_parquet_file_keep_its_index(tmp_path: Path):
+    source, target = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    pd.DataFrame({"a": [1, 2, 3]}, index=pd.Index(["x", "y", "z"], name="who")).to_parquet(source)
+    copy_rows(source, np.array([2]), target)
+    assert read_table(target).index.tolist() == ["z"]
+
+
+@pytest.mark.parametrize("content", ["a,b\n\n1,x\n\n2,y\n", "\ufeffa,b\n1,x\n2,y\n"])
+def test_copied_rows_bear_empty_lines_and_byte_order_marks(tmp_path: Path, content):
+    source, target = tmp_path / "a.csv", tmp_path / "b.csv"
+    source.write_text(content, encoding="utf-8")
+    copy_rows(source, np.array([1]), target)
+    assert read_table(target).to_numpy().tolist() == [[2, "y"]]
+    assert list(read_table(target)) == list(read_table(source))

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
-__all__ = ["read_table", "split_target", "write_table"]
+__all__ = ["copy_rows", "read_table", "split_target", "write_table"]
 
 _DELIMITERS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t"}
 _PARQUET = (".parquet", ".pq")
@@ -178,6 +180,64 @@ def _write(frame: pd.DataFrame, handle: BinaryIO, ending: str, *, with_index: bo
     frame.to_csv(
         handle, sep=_DELIMITERS[ending], index=with_index, index_label=label, encoding="utf-8"
     )
+
+
+def copy_rows(
+    source: str | os.PathLike[str], rows: NDArray[np.intp], path: str | os.PathLike[str]
+) -> None:
+    """Write some rows of a table file to another one, or leave everything as it was.
+
+    Between text files of one kind, the rows keep their bytes. Otherwise they go through a frame.
+
+    Parameters
+    ----------
+    source : str or path-like
+        A file that :func:`read_table` reads.
+    rows : ndarray of int, shape (k,)
+        Positions of the rows to copy, in the order to write.
+    path : str or path-like
+        As in :func:`write_table`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As in :func:`read_table` and :func:`write_table`.
+    """
+    import pandas as pd
+
+    from dvrl.storage import write_atomically
+
+    source, path = Path(source), Path(path)
+    frame = read_table(source)
+    same_kind = source.suffix.lower() == path.suffix.lower() and path.suffix.lower() in (
+        ".csv",
+        ".tsv",
+    )
+    lines = _text_records(source.read_bytes()) if same_kind else []
+    if len(lines) == len(frame) + 1:
+        end = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"
+        kept = [lines[0], *(lines[row + 1] for row in rows)]
+        # The last line of a file may lack its end, and now stand elsewhere.
+        content = b"".join(line if line.endswith(b"\n") else line + end for line in kept)
+        write_atomically(path, lambda stream: stream.write(content))
+        return
+    part = frame.iloc[rows]
+    if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
+        part = part.reset_index(drop=True)
+    write_table(part, path)
+
+
+def _text_records(content: bytes) -> list[bytes]:
+    """Records of a delimited text, the header first; those in quotes may span lines."""
+    records: list[bytes] = []
+    open_record = b""
+    for line in content.splitlines(keepends=True):
+        open_record += line
+        if open_record.count(b'"') % 2 == 0:  # a quote within quotes is doubled
+            if open_record.strip(b"\r\n"):
+                records.append(open_record)
+            open_record = b""
+    return [*records, open_record] if open_record else records
 
 
 def _sync_folder(folder: Path) -> None:

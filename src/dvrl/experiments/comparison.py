@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dvrl.experiments.fitting import Scorer, default_scorer, fit_weighted, with_encoding
+from dvrl.experiments.removal import choose_fraction, prune
+
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["detection_scores", "discovery", "fit_weighted", "robust_comparison"]
-
-Scorer = Callable[[Any, Any, Any], float]
-"""The scorer protocol of scikit-learn: ``scorer(estimator, X, y)``, higher is better."""
+__all__ = ["detection_scores", "discovery", "robust_comparison"]
 
 
 def discovery(
@@ -110,7 +109,7 @@ def robust_comparison(
     *,
     predictor: Any,
     is_corrupted: ArrayLike | None = None,
-    prune_fraction: float = 0.2,
+    prune_fraction: float | Literal["auto"] = 0.2,
     scorer: Scorer | None = None,
 ) -> pd.DataFrame:
     """Test score of one predictor trained in different ways.
@@ -128,11 +127,13 @@ def robust_comparison(
     X_test, y_test : array-like or frame, array-like
         Clean rows used for the scores and nothing else.
     predictor : scikit-learn estimator
-        Trained afresh (cloned) for every scheme.
+        Any model, trained afresh (cloned) for every scheme. A ``Pipeline`` is shown the rows as
+        they are; any other estimator gets an encoder in front.
     is_corrupted : array-like of bool, shape (n_rows,), optional
         Which training rows carry an error; adds the scheme that knows them.
-    prune_fraction : float
-        Share of the rows, lowest values first, that pruning removes.
+    prune_fraction : float or "auto"
+        Share of the rows, lowest values first, that pruning removes; "auto" chooses it on the
+        validation rows (:func:`~dvrl.experiments.removal.choose_fraction`).
     scorer : callable, optional
         ``scorer(estimator, X, y)``, higher is better; by default the predictor's ``score``
         (accuracy or R2).
@@ -145,61 +146,37 @@ def robust_comparison(
     import pandas as pd
     from sklearn.base import clone
 
-    if not 0.0 <= prune_fraction < 1.0:
-        raise ValueError(f"prune_fraction is {prune_fraction}; pass a share in [0, 1).")
-    score = scorer or _default_scorer
-    schemes = _schemes(valuer, X, y, X_val, y_val, is_corrupted, prune_fraction)
+    if prune_fraction != "auto" and not 0.0 <= prune_fraction < 1.0:
+        raise ValueError(f"prune_fraction is {prune_fraction}; pass a share in [0, 1), or 'auto'.")
+    score = scorer or default_scorer
+    values = _values_of(valuer, y)
+    if prune_fraction == "auto":
+        prune_fraction = choose_fraction(
+            values, X, y, X_val, y_val, predictor=predictor, scorer=scorer
+        ).fraction
+    schemes = _schemes(valuer, values, X, y, X_val, y_val, is_corrupted, prune_fraction)
+    model = with_encoding(predictor)
     table = []
     for scheme, X_fit, y_fit, weights in schemes:
-        fitted = fit_weighted(clone(predictor), X_fit, y_fit, weights)
+        fitted = fit_weighted(clone(model), X_fit, y_fit, weights)
         table.append((scheme, len(y_fit), float(score(fitted, X_test, y_test))))
     table.append(("DVRL's own predictor", len(np.asarray(y)), float(score(valuer, X_test, y_test))))
     return pd.DataFrame(table, columns=["scheme", "rows", "score"])
 
 
-def fit_weighted(
-    estimator: Any, X: Any, y: NDArray[Any], weights: NDArray[np.floating] | None
-) -> Any:
-    """Fit a scikit-learn estimator with a weight for every row.
-
-    The last step of a pipeline receives the weights. An estimator that takes no
-    ``sample_weight`` is fitted on the rows of weight one half or more.
-
-    Parameters
-    ----------
-    estimator : scikit-learn estimator
-        Fitted in place.
-    X : array-like or frame of shape (n_rows, n_features)
-        Features.
-    y : ndarray of shape (n_rows,)
-        Targets.
-    weights : ndarray of shape (n_rows,) or None
-        Non-negative weights; None weighs all rows the same.
-
-    Returns
-    -------
-    object
-        The fitted estimator.
-    """
-    if weights is None:
-        return estimator.fit(X, y)
-    from sklearn.pipeline import Pipeline
-
-    if isinstance(estimator, Pipeline):
-        last, final = estimator.steps[-1]
-        keyword = f"{last}__sample_weight"
-    else:
-        final, keyword = estimator, "sample_weight"
-    if "sample_weight" in inspect.signature(final.fit).parameters:
-        return estimator.fit(X, y, **{keyword: weights})
-    from dvrl.encoding import take_rows
-
-    rows = np.flatnonzero(weights >= 0.5)
-    return estimator.fit(take_rows(X, rows), y[rows])
+def _values_of(valuer: Any, y: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(valuer.data_values_, dtype=np.float64)
+    if len(values) != len(np.asarray(y)):
+        raise ValueError(
+            f"The valuer was fitted on {len(values)} rows and y has {len(np.asarray(y))}; "
+            "pass the rows that were valued."
+        )
+    return values
 
 
 def _schemes(
     valuer: Any,
+    values: NDArray[np.float64],
     X: Any,
     y: ArrayLike,
     X_val: Any,
@@ -211,17 +188,11 @@ def _schemes(
     from dvrl.encoding import take_rows
 
     y, y_val = np.asarray(y), np.asarray(y_val)
-    values = np.asarray(valuer.data_values_)
-    if len(values) != len(y):
-        raise ValueError(
-            f"The valuer was fitted on {len(values)} rows and y has {len(y)}; "
-            "pass the rows that were valued."
-        )
     marginal = getattr(valuer, "marginal_values_", None)
 
     yield "all rows", X, y, None
-    kept = np.sort(np.argsort(values, kind="stable")[round(prune_fraction * len(y)) :])
-    yield f"lowest {prune_fraction:.0%} removed", take_rows(X, kept), y[kept], None
+    kept = prune(values, X, y, prune_fraction)
+    yield f"lowest {prune_fraction:.0%} removed", kept.X, kept.y, None
     yield "values as weights", X, y, values
     if marginal is not None:
         yield "marginal as weights", X, y, np.asarray(marginal)
@@ -230,10 +201,6 @@ def _schemes(
     if is_corrupted is not None:
         clean = np.flatnonzero(~np.asarray(is_corrupted, dtype=bool))
         yield "clean rows only (oracle)", take_rows(X, clean), y[clean], None
-
-
-def _default_scorer(estimator: Any, X: Any, y: Any) -> float:
-    return float(estimator.score(X, y))
 
 
 def _checked(

@@ -41,6 +41,12 @@ class DemoResult:
         Which training rows were flipped.
     messages : list of str
         What the diagnostics of the run say.
+    valuer : DVRLClassifier
+        Fitted on the noisy rows.
+    X : ndarray of shape (n_rows, 64)
+        Their pixels, 0 to 16.
+    y : ndarray of shape (n_rows,)
+        Their noisy labels.
     """
 
     detection: pd.DataFrame
@@ -49,6 +55,9 @@ class DemoResult:
     curves: dict[str, NDArray[np.floating]]
     is_corrupted: NDArray[np.bool_]
     messages: list[str]
+    valuer: Any
+    X: NDArray[np.floating]
+    y: NDArray[Any]
 
 
 def run_demo(
@@ -121,6 +130,9 @@ def run_demo(
         curves=curves,
         is_corrupted=is_corrupted,
         messages=list(valuer.diagnostics_.messages),
+        valuer=valuer,
+        X=X,
+        y=y_noisy,
     )
 
 

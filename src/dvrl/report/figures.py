@@ -15,29 +15,36 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
+    "BLUE",
     "FIGURE_ENDINGS",
+    "GREY",
+    "LINES",
+    "ORANGE",
     "draw_comparison",
     "new_figure",
     "plot_discovery",
     "plot_history",
+    "plot_removal",
     "plot_values",
     "save_figure",
+    "tidy",
 ]
 
 FIGURE_ENDINGS = (".png", ".svg", ".pdf")
 
 # The Okabe-Ito colours stay apart for colour-blind readers; line styles and markers
 # carry the same distinction into grey print.
-_BLUE, _ORANGE, _GREEN, _PURPLE, _GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
-_LINES = (
-    (_BLUE, "-", "o"),
-    (_ORANGE, "--", "s"),
-    (_GREEN, "-.", "^"),
-    (_PURPLE, (0, (5, 1, 1, 1, 1, 1)), "D"),
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
+LINES = (
+    (BLUE, "-", "o"),
+    (ORANGE, "--", "s"),
+    (GREEN, "-.", "^"),
+    (PURPLE, (0, (5, 1, 1, 1, 1, 1)), "D"),
 )
 
 
@@ -84,41 +91,9 @@ def plot_values(
     -------
     matplotlib.axes.Axes
     """
-    ax = ax or new_figure()[1][0]
-    values = np.asarray(values, dtype=float)
-    bins = _bins(values)
-    if is_corrupted is None:
-        ax.hist(values, bins=bins, color=_BLUE, edgecolor="white", linewidth=0.4)
-        ax.set_ylabel("Number of rows")
-        ax.set_title("Data values of the training rows")
-    else:
-        corrupted = np.asarray(is_corrupted, dtype=bool)
-        for rows, name, colour, hatch in (
-            (~corrupted, "correct rows", _BLUE, None),
-            (corrupted, "rows with an error", _ORANGE, "///"),
-        ):
-            if not rows.any():
-                continue
-            # Shares within a kind: errors are few and would vanish among the correct rows.
-            weights = np.full(int(rows.sum()), 100.0 / rows.sum())
-            label = f"{name} ({int(rows.sum()):,})"
-            ax.hist(values[rows], bins=bins, weights=weights, color=colour, alpha=0.35)
-            ax.hist(
-                values[rows],
-                bins=bins,
-                weights=weights,
-                histtype="step",
-                color=colour,
-                linewidth=1.6,
-                hatch=hatch,
-                label=label,
-            )
-        ax.set_ylabel("Percent of the rows of a kind")
-        ax.set_title("Do the errors have low values?")
-        ax.legend(frameon=False)
-    ax.set_xlabel("Data value (low: the row does not help)")
-    _tidy(ax)
-    return ax
+    from dvrl.report.displays import ValuesDisplay
+
+    return ValuesDisplay(values, is_corrupted).plot(ax).ax_
 
 
 def plot_discovery(
@@ -139,35 +114,9 @@ def plot_discovery(
     -------
     matplotlib.axes.Axes
     """
-    from dvrl.experiments.comparison import discovery
+    from dvrl.report.displays import DiscoveryDisplay
 
-    ax = ax or new_figure()[1][0]
-    shares = np.linspace(0.0, 1.0, 101)
-    rate = 100.0 * float(np.asarray(is_corrupted, dtype=bool).mean())
-    ax.plot([0, rate, 100], [0, 100, 100], color=_GREY, linewidth=1.0, label="perfect")
-    for number, (name, values) in enumerate(curves.items()):
-        colour, style, marker = _LINES[number % len(_LINES)]
-        table = discovery(values, is_corrupted, list(shares))
-        ax.plot(
-            100 * table["share"],
-            100 * table["found"],
-            color=colour,
-            linestyle=style,
-            marker=marker,
-            # Markers of different curves sit at different places, so none hides another.
-            markevery=(2 + 3 * number, 12),
-            markersize=4.5,
-            linewidth=1.8,
-            label=name,
-        )
-    ax.plot([0, 100], [0, 100], color=_GREY, linestyle=":", linewidth=1.2, label="random order")
-    ax.set(xlim=(0, 100), ylim=(0, 102))
-    ax.set_xlabel("Rows looked at, lowest values first (percent)")
-    ax.set_ylabel("Errors found (percent)")
-    ax.set_title("Errors found by looking at the lowest values")
-    ax.legend(frameon=False, loc="lower right")
-    _tidy(ax)
-    return ax
+    return DiscoveryDisplay(curves, is_corrupted).plot(ax).ax_
 
 
 def plot_history(history: Any, ax: Axes | None = None) -> Axes:
@@ -184,34 +133,30 @@ def plot_history(history: Any, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    ax = ax or new_figure()[1][0]
-    iteration, reward = _column(history, "iteration"), _column(history, "reward")
-    n_points = len(reward)
-    window = max(1, n_points // 20)
-    smooth = window > 1
-    ax.plot(
-        iteration,
-        reward,
-        color=_BLUE,
-        linewidth=0.8 if smooth else 1.6,
-        alpha=0.4 if smooth else 1.0,
-        label="each iteration",
-    )
-    if smooth:
-        mean = np.convolve(reward, np.full(window, 1.0 / window), mode="valid")
-        ax.plot(
-            iteration[window - 1 :],
-            mean,
-            color=_ORANGE,
-            linewidth=1.8,
-            label=f"mean of the last {window}",
-        )
-        ax.legend(frameon=False)
-    ax.set_xlabel("Outer iteration")
-    ax.set_ylabel("Reward (higher is better)")
-    ax.set_title("Reward on the validation rows during the run")
-    _tidy(ax)
-    return ax
+    from dvrl.report.displays import HistoryDisplay
+
+    return HistoryDisplay.from_predictions(history, ax=ax).ax_
+
+
+def plot_removal(curve: pd.DataFrame, ax: Axes | None = None, *, score_name: str = "Score") -> Axes:
+    """Score of a predictor while more and more rows are removed by their value.
+
+    Parameters
+    ----------
+    curve : pandas.DataFrame
+        What :func:`dvrl.experiments.removal_curve` gives.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    score_name : str
+        For the axis.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    from dvrl.report.displays import RemovalDisplay
+
+    return RemovalDisplay(curve, score_name).plot(ax).ax_
 
 
 def draw_comparison(comparison: Any) -> Figure:
@@ -238,11 +183,11 @@ def draw_comparison(comparison: Any) -> Figure:
 def _plot_detection(table: Any, ax: Axes) -> None:
     ranked = table[table["auroc"].notna()].sort_values("auroc")
     places = range(len(ranked))
-    colours = [_ORANGE if name == "DVRL" else _BLUE for name in ranked["method"]]
+    colours = [ORANGE if name == "DVRL" else BLUE for name in ranked["method"]]
     ax.barh(places, ranked["auroc"], color=colours, alpha=0.85)
     for place, auroc, seconds in zip(places, ranked["auroc"], ranked["seconds"], strict=True):
         ax.text(auroc + 0.01, place, f"{auroc:.3f}  ({seconds:.1f} s)", va="center", fontsize=8)
-    ax.axvline(0.5, color=_GREY, linestyle=":", linewidth=1.2)
+    ax.axvline(0.5, color=GREY, linestyle=":", linewidth=1.2)
     ax.set_yticks(places, list(ranked["method"]))
     ax.set(xlim=(0, 1.28), xticks=np.arange(0, 1.01, 0.25))
     ax.set_xlabel("AUROC of the errors (dotted: random order)")
@@ -257,7 +202,7 @@ def _plot_removal(comparison: Any, ax: Axes) -> None:
         ax.plot(
             100 * curve["share"],
             curve["score"],
-            color=f"C{number % 10}" if plain else _ORANGE,
+            color=f"C{number % 10}" if plain else ORANGE,
             linestyle=("-", "--", ":")[number // 5 % 3] if plain else "-",
             marker=None if plain else "o",
             markersize=4.5,
@@ -268,7 +213,7 @@ def _plot_removal(comparison: Any, ax: Axes) -> None:
     ax.set_ylabel(f"{comparison.removal_metric} on the {comparison.judged_on} rows")
     ax.set_title("What does removing low values do?")
     ax.legend(frameon=False, fontsize=7, ncols=2)
-    _tidy(ax)
+    tidy(ax)
 
 
 def _plot_agreement(agreement: Any, ax: Axes) -> None:
@@ -327,21 +272,8 @@ def save_figure(figure: Figure | Axes, path: str | os.PathLike[str], dpi: int = 
     return target
 
 
-def _bins(values: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
-    """Bins over the values; over a fixed small range when they are all the same."""
-    low, high = float(values.min()), float(values.max())
-    if high - low < 1e-6:
-        low, high = low - 0.05, high + 0.05
-    return np.linspace(low, high, 32)  # an odd number, so a single value sits in the middle
-
-
-def _column(history: Any, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    if isinstance(history, list):
-        return np.asarray([row[name] for row in history], dtype=float)
-    return np.asarray(history[name], dtype=float)
-
-
-def _tidy(ax: Axes) -> None:
+def tidy(ax: Axes) -> None:
+    """Take away what is not needed to read the axes."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     ax.set_axisbelow(True)
