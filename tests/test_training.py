@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dvrl import DVRLClassifier, DVRLRegressor
+from dvrl import DVRLClassifier, DVRLRegressor, training
 from dvrl.policy import BASELINES
 from dvrl.rewards import make_reward
 from dvrl.storage import read_archive
@@ -537,3 +538,27 @@ def test_members_see_the_same_batches_and_coins_in_any_ensemble():
 def test_pairs_cannot_be_made_of_an_odd_number(n_selections):
     with pytest.raises(ValueError, match="n_selections"):
         fitted(predictor=LogisticRegression(), n_selections=n_selections, outer_iterations=2)
+
+
+def test_members_of_an_ensemble_are_rewarded_by_parts_of_every_class():
+    labels = np.zeros((10, 2), np.float32)
+    labels[:7, 0] = 1
+    labels[7:9, 1] = 1  # the last row is padding
+    problem = SimpleNamespace(
+        validation_mask=np.array([1] * 9 + [0], np.float32), Y_validation=labels
+    )
+    program = SimpleNamespace(classification=True)
+
+    def parts(size, share):
+        schedule = Schedule(
+            outer_iterations=1, ensemble_size=size, batch_size=8, seed=0, validation_share=share
+        )
+        return [training._validation_part(program, problem, schedule, i) for i in range(size)]
+
+    np.testing.assert_array_equal(parts(1, 0.5)[0], problem.validation_mask)
+    np.testing.assert_array_equal(parts(2, 1.0)[1], problem.validation_mask)
+    for part in parts(5, 0.5):
+        assert part[:7].sum() == 4
+        assert part[7:9].sum() == 1
+        assert part[9] == 0
+    assert len({tuple(part) for part in parts(5, 0.5)}) > 1
