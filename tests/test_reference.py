@@ -151,7 +151,7 @@ def test_rows_of_no_weight_are_not_learned_from():
         blind = each.fit(X, Y, None, np.random.default_rng(0))
         told = each.fit(X, Y, weights, np.random.default_rng(0))
         right, right_blind = (scores.argmax(axis=1) == labels for scores in (told, blind))
-        assert right.mean() > max(0.85, right_blind.mean())
+        assert right.mean() > right_blind.mean() + 0.08
 
 
 def test_boosted_trees_are_left_out_where_they_would_take_too_long():
