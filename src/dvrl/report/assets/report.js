@@ -64,6 +64,7 @@
     if (!data.review) return;
     try {
       const kept = JSON.parse(localStorage.getItem(data.storage) || "[]");
+      if (!kept.length) return;
       const places = new Map(data.ids.map((id, i) => [id, i]));
       for (const [id, decision, label] of kept) {
         if (places.has(id)) set(places.get(id), { decision, label });
