@@ -1,0 +1,194 @@
+"""What a source row is worth for the target domain: four answers, from simple to learned.
+
+``uniform``
+    Every source row counts alike.
+``density``
+    How much likelier the row's features are in the target domain: the odds of a domain
+    classifier (importance weighting against covariate shift).
+``label``
+    How well the row's label agrees with a predictor fitted on the target rows alone (against
+    label and concept shift).
+``learned``
+    Data valuation by reinforcement learning with the target rows as validation set; the policy
+    starts at ``label`` and learns a residual.
+
+All of them see only the target rows they are given; under cross-fitting these are the rows outside
+the held fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+
+from ..encoding import TargetScaler
+from .outcomes import ClassOutcome, NumberOutcome
+from .rows import Rows, stack_rows
+
+__all__ = ["VALUES", "density_ratio", "label_agreement", "learned_values"]
+
+Numbers = NDArray[np.float64]
+Fit = Callable[[Any, NDArray[Any], Numbers], Any]
+
+VALUES = ("uniform", "density", "label", "learned")
+
+# Odds of the domain classifier are cut off here: single rows must not carry the fit.
+LARGEST_ODDS = 20.0
+SMALLEST_VALUE = 1e-6
+# The learned residual moves log-odds by at most 1; a prior nearer to 0 or 1 would be final.
+PRIOR_BOUNDS = (0.002, 0.98)
+LEARNING_ROWS = 4000
+# Of a black-box predictor: each outer iteration costs that many fits.
+BLACK_BOX_SETTINGS: dict[str, Any] = {"outer_iterations": 40, "n_selections": 4}
+LINEAR_SETTINGS: dict[str, Any] = {"outer_iterations": 100, "ensemble_size": 1}
+
+
+def density_ratio(classifier: Any, source: Rows, target: Rows) -> Numbers:
+    """Odds that rows with such features come from the target domain, (n_source,)."""
+    n_source, n_target = len(source), len(target)
+    domain = np.repeat([0, 1], [n_source, n_target])
+    # Domains of equal weight: the odds then are the ratio of the two densities.
+    weights = np.repeat([0.5 / n_source, 0.5 / n_target], [n_source, n_target])
+    weights *= n_source + n_target
+    classifier.fit(stack_rows(source.matrix, target.matrix), domain, sample_weight=weights)
+    probability = np.asarray(classifier.predict_proba(source.matrix), dtype=np.float64)[:, 1]
+    odds = probability / np.maximum(1.0 - probability, 1e-12)
+    return np.clip(odds, SMALLEST_VALUE, LARGEST_ODDS)
+
+
+def label_agreement(
+    outcome: ClassOutcome | NumberOutcome,
+    target_model: Any,
+    source: Rows,
+    y_source: NDArray[Any],
+    spread: float,
+) -> Numbers:
+    """How likely each source row's label is by a model of the target domain, (n_source,).
+
+    Parameters
+    ----------
+    outcome : ClassOutcome or NumberOutcome
+    target_model : fitted predictor
+    source, y_source
+    spread : float
+        Regression only: root of the mean loss of such a model on target rows it has not seen.
+    """
+    prediction = outcome.predict(target_model, source.own)
+    if isinstance(outcome, ClassOutcome):
+        probability = prediction[np.arange(len(y_source)), outcome._codes(y_source)]
+        return np.clip(probability, SMALLEST_VALUE, 1.0)
+    losses = outcome.losses(y_source, prediction)
+    scaled = losses / spread if outcome.metric == "mae" else 0.5 * losses / spread**2
+    return np.clip(np.exp(-scaled), SMALLEST_VALUE, 1.0)
+
+
+def learned_values(
+    outcome: ClassOutcome | NumberOutcome,
+    predictor: Any,
+    source: Rows,
+    y_source: NDArray[Any],
+    target: Rows,
+    y_target: NDArray[Any],
+    agreement: Numbers,
+    *,
+    n_jobs: int | None,
+    seed: int,
+    settings: dict[str, Any] | None = None,
+) -> tuple[Numbers, int]:
+    """Values (n_source,) by DVRL, with the target rows as validation set, and the number of fits.
+
+    The predictor inside the loop is trained on selected source rows; its reward is its performance
+    on the target rows. The policy starts at `agreement`.
+
+    Parameters
+    ----------
+    outcome, predictor
+    source, y_source, target, y_target
+    agreement : (n_source,) float
+        Values of kind ``label``.
+    n_jobs : int or None
+    seed : int
+    settings : dict, optional
+        Settings of :class:`dvrl.settings.Settings` in place of our own.
+    """
+    from ..assembly import Assembly
+    from ..settings import make_settings
+
+    stand_in, own_settings = _loop_predictor(predictor)
+    numbers = isinstance(outcome, NumberOutcome)
+    coder, y_learn, y_judge = outcome.coder, y_source, y_target
+    if isinstance(outcome, NumberOutcome):
+        # On the scale of the link a squared error is what the metric counts.
+        y_learn, y_judge = outcome.to_link(y_source), outcome.to_link(y_target)
+        coder = TargetScaler().fit(y_judge)
+    assembly = Assembly(
+        task="regression" if numbers else "classification",
+        coder=coder,
+        settings=make_settings("default", {**own_settings, **(settings or {})}),
+        metric="mse" if numbers else "log_loss",
+        predictor=stand_in,
+        n_jobs=n_jobs,
+        seed=seed,
+    )
+    Y = coder.encode(y_learn)
+    prior = np.clip(agreement, *PRIOR_BOUNDS)
+    logits = np.log(prior / (1.0 - prior)).astype(np.float32)
+    differences = np.repeat((1.0 - agreement)[:, np.newaxis], Y.shape[1], axis=1)
+    differences = differences.astype(np.float32)
+    rows = np.arange(len(y_source))
+    if len(rows) > LEARNING_ROWS:
+        rng = np.random.default_rng(seed)
+        rows = np.sort(rng.choice(len(rows), LEARNING_ROWS, replace=False))
+    chosen = source.take(rows)
+    engine = assembly.engine(
+        chosen.dense,
+        Y[rows],
+        differences[rows],
+        logits[rows],
+        target.dense,
+        coder.encode(y_judge),
+        (chosen.own, y_learn[rows], target.own, y_judge),
+    )
+    result = assembly.train(engine, pretrained=None, checkpoint=None, resume=False, callback=None)
+    values = _network_values(result.estimators, source.dense, Y, differences, logits)
+    return np.maximum(values, SMALLEST_VALUE), int(engine.n_fits)
+
+
+def _loop_predictor(predictor: Any) -> tuple[Any, dict[str, Any]]:
+    """The built-in equal of a linear predictor, which has an exact gradient; else itself."""
+    last = predictor.steps[-1][1] if isinstance(predictor, Pipeline) else predictor
+    if type(last) is LogisticRegression:
+        return "linear", {**LINEAR_SETTINGS, "l2": 1.0 / last.C}
+    if type(last) is Ridge:
+        return "linear", {**LINEAR_SETTINGS, "l2": float(last.alpha)}
+    return predictor, BLACK_BOX_SETTINGS
+
+
+def _network_values(
+    estimators: Any, X: Any, Y: Any, differences: Any, logits: Any, block: int = 65_536
+) -> Numbers:
+    """Mean over the members of the data value estimator's values."""
+    from ..padding import pad, padded_size
+    from ..training import member_logits
+
+    n_columns = padded_size(X.shape[1])
+    parts = []
+    for start in range(0, len(X), block):
+        rows = slice(start, start + block)
+        size = padded_size(len(X[rows]))
+        found = member_logits(
+            estimators,
+            pad(X[rows], size, n_columns),
+            pad(Y[rows], size),
+            pad(differences[rows], size),
+            pad(logits[rows], size),
+        )
+        parts.append(np.asarray(found, dtype=np.float64)[:, : len(X[rows])])
+    odds = np.concatenate(parts, axis=1)
+    values: Numbers = (0.5 * (1.0 + np.tanh(0.5 * odds))).mean(axis=0)
+    return values
