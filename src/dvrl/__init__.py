@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dvrl.adaptation import AdaptedClassifier, AdaptedRegressor
     from dvrl.exceptions import DataValuationWarning
     from dvrl.experiments.side_by_side import compare
     from dvrl.valuation import DVRLClassifier, DVRLRegressor, load
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AdaptedClassifier",
+    "AdaptedRegressor",
     "DVRLClassifier",
     "DVRLRegressor",
     "DataValuationWarning",
@@ -28,6 +31,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AdaptedClassifier": "dvrl.adaptation",
+    "AdaptedRegressor": "dvrl.adaptation",
     "DVRLClassifier": "dvrl.valuation",
     "DVRLRegressor": "dvrl.valuation",
     "compare": "dvrl.experiments.side_by_side",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
@@ -21,7 +21,7 @@ from .candidates import CONTROLS, FORMS, Candidate, Domains, FittedCandidate
 from .outcomes import METRICS, make_outcome
 from .rows import RowEncoder, Rows, check_labels
 from .selection import Judgement, coordinate_search, mix
-from .values import VALUES
+from .values import VALUES, default_domain_classifier
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
 
@@ -260,7 +260,7 @@ class _BaseAdapted(BaseEstimator):
         """Judge the candidates by cross-fitting, choose, and fit the chosen on all rows."""
         classifier = self.domain_classifier
         if classifier is None:
-            classifier = LogisticRegression(max_iter=500)
+            classifier = default_domain_classifier()
         shared: dict[str, Any] = {}
         spread = 1.0
 
@@ -474,6 +474,22 @@ class _BaseAdapted(BaseEstimator):
         """
         check_is_fitted(self)
         return self.outcome_.decode(self._predictions(self.members_, X))
+
+    def metric_score(self, X: Any, y: Any) -> float:
+        """The metric on labelled rows of the target domain.
+
+        Parameters
+        ----------
+        X : like the target rows, of shape (k, n_features)
+        y : array-like of shape (k,)
+
+        Returns
+        -------
+        float
+            In the metric's own units: a high accuracy is good, a high error is bad.
+        """
+        check_is_fitted(self)
+        return self.outcome_.score(check_labels(X, y, "test"), self._predictions(self.members_, X))
 
     def predict_by_source(self, X: Any) -> NDArray[Any]:
         """Predict by source rows alone, weighted as serves the target domain best.

@@ -42,9 +42,9 @@ def adaptation_comparison(
         weights of the metric, ``"plain"`` where not) and ``score`` (the metric).
     """
     import pandas as pd
-    from sklearn.linear_model import LogisticRegression
 
     from dvrl.adaptation.candidates import CONTROLS, Domains
+    from dvrl.adaptation.values import default_domain_classifier
 
     y_source, y_target, y_test = map(np.asarray, (y_source, y_target, y_test))
     outcome, encoder = adapted.outcome_, adapted.row_encoder_
@@ -57,7 +57,7 @@ def adaptation_comparison(
         domains = Domains(
             outcome,
             adapted._chosen_predictor(),
-            adapted.domain_classifier or LogisticRegression(max_iter=500),
+            adapted.domain_classifier or default_domain_classifier(),
             source,
             y_source[adapted.source_rows_],
             target,
