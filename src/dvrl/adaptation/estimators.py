@@ -53,7 +53,7 @@ _PARAMETERS_DOC = """
         (see :mod:`dvrl.adaptation.values`).
     sharpnesses : tuple of float, default={sharpnesses}
         Powers of the values.
-    ratios : tuple of float, default=(0.1, 0.3, 1.0, 3.0, 10.0)
+    ratios : tuple of float, default=(0.1, 0.3, 1.0, 3.0)
         Weights of the whole source by that of the target rows.
     forms : tuple of str, default={forms}
         ``"weighted"``: one predictor on source and target rows. ``"augmented"``: the same with
@@ -116,7 +116,7 @@ class _BaseAdapted(BaseEstimator):
         metric: str | None = None,
         values: tuple[str, ...] = VALUES,
         sharpnesses: tuple[float, ...] | None = None,
-        ratios: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0),
+        ratios: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0),
         forms: tuple[str, ...] | None = None,
         combine: str = "mixture",
         n_folds: int = 5,
@@ -327,9 +327,9 @@ class _BaseAdapted(BaseEstimator):
         losses = [
             self.outcome_.losses(
                 y_target[rows],
-                domains(train).fit(Candidate("target")).predict(
-                    self.outcome_, target.take(rows).own
-                ),
+                domains(train)
+                .fit(Candidate("target"))
+                .predict(self.outcome_, target.take(rows).own),
             )
             for train, rows in zip(training, held, strict=True)
         ]
@@ -413,7 +413,13 @@ class _BaseAdapted(BaseEstimator):
             line["loss"] = float(losses.mean())
             line["difference"], line["standard_error"] = paired(losses, judgements[alone].losses)
         columns = [
-            "candidate", "control", "score", "loss", "difference", "standard_error", "weight"
+            "candidate",
+            "control",
+            "score",
+            "loss",
+            "difference",
+            "standard_error",
+            "weight",
         ]
         self.report_ = pd.DataFrame(lines)[columns]
         last, first = lines[-1], lines[alone]

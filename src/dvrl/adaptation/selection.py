@@ -53,6 +53,8 @@ def coordinate_search(
 ) -> Iterator[Judgement]:
     """Judge the controls, then one setting after the other: values, sharpness, ratio, form.
 
+    The best of a setting is kept while the next is tried.
+
     Parameters
     ----------
     judge : callable
@@ -76,15 +78,15 @@ def coordinate_search(
     chosen = {"weighted": Candidate("weighted", ratio=middle)}
     if "weighted" in forms:
         options = [Candidate("weighted", kind, 1.0, middle) for kind in kinds]
-        best(options)
-        # With target rows and without, another sharpness may be right; both are looked at.
         kind = best([each for each in options if each.values != "uniform"] or options).values
         sharp = best([Candidate("weighted", kind, each, middle) for each in sharpnesses])
         found = best([Candidate("weighted", kind, sharp.sharpness, each) for each in ratios])
         plain = best([Candidate("weighted", "uniform", 1.0, each) for each in ratios])
         chosen["weighted"] = best([found, plain])
-        if kind != "uniform":
-            best([Candidate("source", kind, each) for each in sharpnesses])
+    # Without target rows to lean on, other values may be right, and sharper ones.
+    kind = best([Candidate("source", kind) for kind in kinds]).values
+    if kind != "uniform":
+        best([Candidate("source", kind, each) for each in sharpnesses])
     if "augmented" in forms:
         like = chosen["weighted"]
         values = dict.fromkeys([("uniform", 1.0), (like.values, like.sharpness)])

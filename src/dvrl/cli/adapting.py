@@ -124,7 +124,9 @@ def adapt(
         written = [output, *([report] if report else []), *([predictions] if predict else [])]
         for path in written:
             check_output(path, REPORT_ENDINGS if path is report else TABLE_ENDINGS)
-        check_distinct([source, valid, test, predict, *written])
+        check_distinct([source, valid, *written])
+        for path in (test, predict):  # the same rows may be scored and predicted
+            check_distinct([path, *written])
 
         from dvrl.tables import write_table
 
@@ -193,9 +195,7 @@ def _model(task: Task, name: str | None, seed: int) -> Any:
         raise InputError(str(error)) from None
 
 
-def _predicted(
-    adapted: Any, path: Path, X: pd.DataFrame, id_column: str | None
-) -> pd.DataFrame:
+def _predicted(adapted: Any, path: Path, X: pd.DataFrame, id_column: str | None) -> pd.DataFrame:
     import pandas as pd
 
     rows, _ = read_rows(path, None, id_column)
