@@ -130,7 +130,7 @@ def test_relative_errors_are_corrected_by_a_factor():
 
 def test_density_ratio_prefers_rows_like_the_target():
     rng = np.random.default_rng(0)
-    X_source, X_target = rng.normal(size=(400, 2)), rng.normal(size=(100, 2)) + [2.0, 0.0]
+    X_source, X_target = rng.normal(size=(400, 2)), rng.normal((2.0, 0.0), size=(100, 2))
     source, target = RowEncoder(False, 0).fit(X_source, X_target, AdaptedClassifier())
     odds = density_ratio(LogisticRegression(), source, target)
     assert np.corrcoef(np.log(odds), X_source[:, 0])[0, 1] > 0.99

@@ -582,7 +582,7 @@ class AdaptedRegressor(RegressorMixin, _BaseAdapted):
     _task = "regression"
     _default_metric = "mse"
     _default_forms = ("weighted", "offset")
-    _default_sharpnesses = (1.0, 4.0, 16.0)
+    _default_sharpnesses = (1.0, 4.0, 16.0, 64.0)
 
     def _default_predictor(self) -> Any:
         return Ridge()
@@ -608,7 +608,7 @@ _document(
     metrics="{" + ", ".join(map(repr, METRICS["regression"])) + "}",
     metric="mse",
     base=": ``'rmspe'`` counts a row by one over its squared target",
-    sharpnesses=(1.0, 4.0, 16.0),
+    sharpnesses=(1.0, 4.0, 16.0, 64.0),
     forms=("weighted", "offset"),
     offset='``"offset"``: a predictor of the target rows learns the error of one of the source.',
 )

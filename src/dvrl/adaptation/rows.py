@@ -41,10 +41,7 @@ class Rows:
         from ..encoding import take_rows
 
         own = take_rows(self.own, indices)
-        if self.matrix is self.own:
-            matrix = own
-        else:
-            matrix = take_rows(self.matrix, indices)
+        matrix = own if self.matrix is self.own else take_rows(self.matrix, indices)
         dense = matrix if self.dense is self.matrix else self.dense[indices]
         return Rows(own, matrix, dense)
 

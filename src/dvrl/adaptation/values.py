@@ -151,9 +151,9 @@ def learned_values(
     )
     Y = coder.encode(y_learn)
     prior = np.clip(agreement, *PRIOR_BOUNDS)
-    logits = np.log(prior / (1.0 - prior)).astype(np.float32)
-    differences = np.repeat((1.0 - agreement)[:, np.newaxis], Y.shape[1], axis=1)
-    differences = differences.astype(np.float32)
+    logits: NDArray[np.float32] = np.log(prior / (1.0 - prior)).astype(np.float32)
+    disagreement = (1.0 - agreement).astype(np.float32)
+    differences = np.repeat(disagreement[:, np.newaxis], Y.shape[1], axis=1)
     rows = np.arange(len(y_source))
     if len(rows) > LEARNING_ROWS:
         rng = np.random.default_rng(seed)

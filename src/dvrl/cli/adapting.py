@@ -125,8 +125,8 @@ def adapt(
         for path in written:
             check_output(path, REPORT_ENDINGS if path is report else TABLE_ENDINGS)
         check_distinct([source, valid, *written])
-        for path in (test, predict):  # the same rows may be scored and predicted
-            check_distinct([path, *written])
+        for rows in (test, predict):  # may be the same file
+            check_distinct([rows, *written])
 
         from dvrl.tables import write_table
 
@@ -270,7 +270,8 @@ _PAGE = """<!doctype html>
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }}
+body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; }}
+main {{ padding: 0 1rem; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; }}
 th, td {{ padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #8886; }}

@@ -1,4 +1,4 @@
-"""What a target domain gains from a source, beside the ways to train that need no learned weights."""
+"""What a target domain gains from a source, beside ways to train without learned weights."""
 
 from __future__ import annotations
 
