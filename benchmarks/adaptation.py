@@ -222,7 +222,47 @@ def run(task: str, seed: int, *, keep: bool = True, **settings: Any) -> dict[str
 
 
 def report() -> None:
-    """Tables of the documentation, from the results so far."""
+    """Write the tables of the documentation from the results so far."""
+    runs = [run for run in read_runs(PATH) if "learned" not in run["values"]]
+    sections = []
+    for task in TASKS:
+        found = sorted((run for run in runs if run["task"] == task), key=lambda run: run["seed"])
+        if found:
+            sections.append(_section(task, found))
+    machine = runs[-1]
+    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
+    sections.append(f"Machine: {machine['machine']}, one of them used. Packages: {packages}.")
+    write_section("adaptation", "\n\n".join(sections), DOCS)
+
+
+def _section(task: str, runs: list[dict[str, Any]]) -> str:
+    first = runs[0]
+    scores = pd.DataFrame([run["scores"] for run in runs])
+    adapted = scores[[name for name in scores if name.startswith("adapted")][0]]
+    # Positive gains are good, whichever way the metric points.
+    sign = -1.0 if first["metric"] == "rmspe" else 1.0
+    rows = [
+        {
+            "trained on": f"**{name}**" if name.startswith("adapted") else name,
+            first["metric"]: with_error(scores[name]),
+            "gain of adapted (paired)": (
+                "-" if name.startswith("adapted") else with_error(sign * (adapted - scores[name]))
+            ),
+        }
+        for name in scores
+    ]
+    seconds = pd.Series([run["cpu_seconds"] for run in runs]).median()
+    fits = pd.Series([run["fits"] for run in runs]).median()
+    sizes = ", ".join(
+        f"{pd.Series([run[f'n_{part}'] for run in runs]).median():,.0f} {part} rows"
+        for part in ("source", "target", "test")
+    )
+    scale = with_error([run["source_scale"] for run in runs])
+    return (
+        f"### {task}\n\n{len(runs)} seeds ({first['seed']} to {runs[-1]['seed']}); {sizes}; "
+        f"{fits:.0f} fits and {seconds:.0f} CPU seconds each; mean weight of a source row {scale}."
+        f"\n\n{markdown(rows)}"
+    )
 
 
 def main() -> None:
