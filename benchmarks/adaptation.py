@@ -238,7 +238,7 @@ def report() -> None:
 def _section(task: str, runs: list[dict[str, Any]]) -> str:
     first = runs[0]
     scores = pd.DataFrame([run["scores"] for run in runs])
-    adapted = scores[[name for name in scores if name.startswith("adapted")][0]]
+    adapted = scores[next(name for name in scores if name.startswith("adapted"))]
     # Positive gains are good, whichever way the metric points.
     sign = -1.0 if first["metric"] == "rmspe" else 1.0
     rows = [

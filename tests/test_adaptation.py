@@ -253,11 +253,24 @@ def test_frames_keep_their_index_and_may_hold_text():
     assert adapted.score(frame[200:], y[200:]) > 0.7
 
 
+def test_a_pipeline_sees_the_columns_of_frames_in_one_order():
+    X, y = classes(300)
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    turned = frame[list("fedcba")]
+    estimator = AdaptedClassifier(make_pipeline(LogisticRegression()), values=CHEAP, random_state=0)
+    rows = y[:200], frame[200:], y[200:]
+    straight = adapt_quietly(clone(estimator), frame[:200], *rows)
+    mixed = adapt_quietly(clone(estimator), frame[:200], rows[0], turned[200:], rows[2])
+    np.testing.assert_array_equal(straight.predict_proba(frame), mixed.predict_proba(turned))
+
+
 def test_sparse_rows_of_text():
     X, y = classes(300)
     rows = sparse.csr_matrix(np.maximum(X, 0.0))
     adapted = adapt_quietly(
-        AdaptedClassifier(values=("uniform", "label", "learned"), valuation=SHORT, random_state=0),
+        AdaptedClassifier(
+            values=("uniform", "learned"), forms=("weighted",), valuation=SHORT, random_state=0
+        ),
         rows[:200], y[:200], rows[200:], y[200:],
     )  # fmt: skip
     assert adapted.predict_proba(rows).shape == (300, 2)

@@ -284,9 +284,11 @@ class _BaseAdapted(BaseEstimator):
         held = self._folds(y_target, seed)
         every = np.arange(len(y_target))
         training = [np.setdiff1d(every, rows) for rows in held]
-        if self._task == "regression" and {"label", "learned"} & set(self.values):
-            spread = self._spread(domains, training, held, target, y_target)
         folds = [domains(rows) for rows in training]
+        if self._task == "regression" and {"label", "learned"} & set(self.values):
+            spread = self._spread(folds, held, target, y_target)
+            for fold in folds:
+                fold.spread = spread
 
         def judge(candidate: Candidate) -> Judgement:
             prediction = np.concatenate(
@@ -321,18 +323,18 @@ class _BaseAdapted(BaseEstimator):
         self.n_fits_ = sum(each.n_fits for each in (*folds, final))
 
     def _spread(
-        self, domains: Any, training: Any, held: Any, target: Rows, y_target: NDArray[Any]
+        self,
+        folds: list[Domains],
+        held: list[NDArray[np.intp]],
+        target: Rows,
+        y_target: NDArray[Any],
     ) -> float:
         """Root of the mean loss on target rows of predictors fitted on other target rows."""
-        losses = [
-            self.outcome_.losses(
-                y_target[rows],
-                domains(train)
-                .fit(Candidate("target"))
-                .predict(self.outcome_, target.take(rows).own),
-            )
-            for train, rows in zip(training, held, strict=True)
-        ]
+        losses = []
+        for fold, rows in zip(folds, held, strict=True):
+            model = fold.fit(CONTROLS["target only"])
+            prediction = model.predict(self.outcome_, target.take(rows).own)
+            losses.append(self.outcome_.losses(y_target[rows], prediction))
         mean = float(np.concatenate(losses).mean())
         return max(mean if self.outcome_.metric == "mae" else mean**0.5, 1e-12)
 

@@ -82,6 +82,7 @@ class RowEncoder:
             return self._fit_sparse(X_source, X_target, estimator)
         _check_same_columns(X_source, X_target)
         _check_some_rows(X_source, X_target)
+        self.columns = list(X_source.columns) if hasattr(X_source, "columns") else None
         both = stack_rows(X_source, X_target)
         self.encoder = FeatureEncoder()
         matrix = self.encoder.fit_transform(both, estimator=estimator)
@@ -126,8 +127,10 @@ class RowEncoder:
     def _rows(self, X: Any, matrix: NDArray[np.float32]) -> Rows:
         if not self.original:
             return Rows(matrix, matrix, matrix)
-        own = np.asarray(X) if isinstance(X, list) else X
-        return Rows(own, matrix, matrix)
+        if self.columns is None:
+            return Rows(np.asarray(X), matrix, matrix)
+        # A pipeline may go by the position of columns.
+        return Rows(X[self.columns], matrix, matrix)
 
     def _sparse_rows(self, rows: Any) -> Rows:
         if self.reducer is None:
