@@ -590,8 +590,23 @@ class AdaptedRegressor(RegressorMixin, _BaseAdapted):
         return Ridge()
 
 
-def _document(cls: type, **words: Any) -> None:
-    cls.__doc__ = f"{cls.__doc__}\n{_PARAMETERS_DOC.format(**words)}"
+_EXAMPLE = """
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from dvrl import AdaptedRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> adapted = AdaptedRegressor(values=("uniform", "label"), random_state=0)
+    >>> _ = adapted.fit(X[:300], y[:300], X[300:340], y[300:340])
+    >>> adapted.message_
+    'The source helps: cross-fitted mse ... against ... with the target rows alone.'
+    >>> adapted.predict(X[340:]).shape
+    (102,)
+    """
+
+
+def _document(cls: type, example: str = "", **words: Any) -> None:
+    cls.__doc__ = f"{cls.__doc__}\n{_PARAMETERS_DOC.format(**words)}{example}"
 
 
 _document(
@@ -606,6 +621,7 @@ _document(
 )
 _document(
     AdaptedRegressor,
+    _EXAMPLE,
     predictor="ridge regression",
     metrics="{" + ", ".join(map(repr, METRICS["regression"])) + "}",
     metric="mse",
