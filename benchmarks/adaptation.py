@@ -259,7 +259,7 @@ def _section(task: str, runs: list[dict[str, Any]]) -> str:
     )
     scale = with_error([run["source_scale"] for run in runs])
     return (
-        f"### {task}\n\n{len(runs)} seeds ({first['seed']} to {runs[-1]['seed']}); {sizes}; "
+        f"### {task}\n\nSeeds {', '.join(str(run['seed']) for run in runs)}; {sizes}; "
         f"{fits:.0f} fits and {seconds:.0f} CPU seconds each; mean weight of a source row {scale}."
         f"\n\n{markdown(rows)}"
     )
