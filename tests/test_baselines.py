@@ -16,7 +16,11 @@ from dvrl import baselines
 from dvrl.baselines.ame import average_marginal_effects
 from dvrl.baselines.banzhaf import SampleReuse
 from dvrl.baselines.beta_shapley import beta_weights
-from dvrl.baselines.knn_shapley import knn_shapley_classification, knn_shapley_regression
+from dvrl.baselines.knn_shapley import (
+    _sorted_rows,
+    knn_shapley_classification,
+    knn_shapley_regression,
+)
 from dvrl.baselines.permutations import RunningMeans, contributions
 from dvrl.baselines.utility import Utility
 from dvrl.experiments import detection_scores, flip_labels
@@ -202,6 +206,16 @@ def test_knn_shapley_against_brute_force(n_rows, k):
     expected = brute(lambda rows: -((sum(targets[row] for row in nearest(rows)) / k - wanted) ** 2))
     ours = knn_shapley_regression(targets[None], np.array([wanted]), k)[0]
     np.testing.assert_allclose(ours, expected, atol=1e-12)
+
+
+def test_rows_are_sorted_by_distance_and_then_in_order():
+    rng = np.random.default_rng(0)
+    numbers = np.float32([0.0, -0.0, 1.5, -2.0, 1e-42, -1e-42, 3e38, -3e38])
+    distances = np.concatenate(
+        [rng.choice(numbers, (20, 50)), rng.normal(size=(20, 50)).astype(np.float32)]
+    )
+    expected = np.argsort(distances, axis=1, kind="stable")
+    np.testing.assert_array_equal(_sorted_rows(distances), expected)
 
 
 def test_knn_shapley_of_hand_worked_rows():

@@ -34,8 +34,8 @@ MAX_STEPS = 200
 MAX_STEPS_PER_ROW = 40
 # Next to the gradient of one row, whose entries are of order one, the tolerance of a fit of very
 # many rows is large. A chain, whose fits are compared with each other, is allowed no more than that
-# of so many rows: with 1e-4, a hundredth of a row. What is left is made up for at the next row.
-CHAIN_TOLERANCE_ROWS = 100.0
+# of so many rows: with 2e-4, a hundredth of a row. What is left is made up for at the next row.
+CHAIN_TOLERANCE_ROWS = 50.0
 # Rounding of a gradient summed in float32, as a share of the sum of absolute terms.
 ROUNDING = 2e-7
 # Entries of an inverse Hessian for each chain; beyond that its memory traffic costs more than the
