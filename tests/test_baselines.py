@@ -13,9 +13,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dvrl import baselines
-from dvrl.baselines.banzhaf import maximum_sample_reuse
-from dvrl.baselines.knn_shapley import knn_shapley_classification, knn_shapley_regression
-from dvrl.baselines.permutations import RunningMeans, beta_weights, contributions
+from dvrl.baselines.ame import average_marginal_effects
+from dvrl.baselines.banzhaf import SampleReuse
+from dvrl.baselines.beta_shapley import beta_weights
+from dvrl.baselines.knn_shapley import (
+    _sorted_rows,
+    knn_shapley_classification,
+    knn_shapley_regression,
+)
+from dvrl.baselines.permutations import RunningMeans, contributions
 from dvrl.baselines.utility import Utility
 from dvrl.experiments import detection_scores, flip_labels
 from dvrl.preparation import prepare
@@ -107,8 +113,50 @@ def test_banzhaf_values_of_games(name):
     subsets = np.array(list(itertools.product([False, True], repeat=N)))
     utilities = np.array([worth(frozenset(np.flatnonzero(subset).tolist())) for subset in subsets])
     binomial = np.array([math.comb(N - 1, size) for size in range(N)]) / 2 ** (N - 1) * N
-    values, _ = maximum_sample_reuse(subsets, utilities)
-    np.testing.assert_allclose(values, semivalue(worth, binomial), atol=1e-12)
+    sample = SampleReuse(N)
+    sample.add(subsets[:11], utilities[:11])
+    sample.add(subsets[11:], utilities[11:])
+    np.testing.assert_allclose(sample.values, semivalue(worth, binomial), atol=1e-12)
+
+
+def test_errors_of_sampled_banzhaf_values():
+    """Added in parts or at once, the same; and the errors are those of the values."""
+    worth, _ = GAMES["airport"]
+    binomial = np.array([math.comb(N - 1, size) for size in range(N)]) / 2 ** (N - 1) * N
+    expected = semivalue(worth, binomial)
+    rng = np.random.default_rng(0)
+    misses = []
+    for _ in range(100):
+        subsets = rng.random((300, N)) < 0.5
+        utilities = np.array([worth(frozenset(np.flatnonzero(each).tolist())) for each in subsets])
+        parts, whole = SampleReuse(N), SampleReuse(N)
+        for part in np.array_split(np.arange(300), 7):
+            parts.add(subsets[part], utilities[part])
+        whole.add(subsets, utilities)
+        np.testing.assert_allclose(parts.values, whole.values, atol=1e-12)
+        np.testing.assert_allclose(parts.agreement(), whole.agreement(), atol=0.1)
+        misses.append((whole.values - expected) / whole.standard_error)
+    assert np.abs(np.mean(misses, axis=0)).max() < 0.4
+    assert np.sqrt(np.mean(np.square(misses), axis=0)) == pytest.approx(np.ones(N), abs=0.25)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_average_marginal_effects_of_games(name):
+    """With many subsets the regression gives the semivalue of the chances of inclusion."""
+    worth, _ = GAMES[name]
+    chances = np.array([0.2, 0.4, 0.6, 0.8])
+    weights = np.zeros(N)
+    for size in range(N):
+        likely = chances**size * (1 - chances) ** (N - 1 - size)
+        weights[size] = N * math.comb(N - 1, size) * likely.mean()
+    rng = np.random.default_rng(0)
+    chance = rng.choice(chances, size=40_000)[:, None]
+    subsets = rng.random((40_000, N)) < chance
+    codes, inverse = np.unique(subsets, axis=0, return_inverse=True)
+    worths = np.array([worth(frozenset(np.flatnonzero(each).tolist())) for each in codes])
+    effects = average_marginal_effects(subsets, chance, worths[inverse.reshape(-1)])
+    assert weights.mean() == pytest.approx(1.0)
+    np.testing.assert_allclose(effects, semivalue(worth, weights), atol=0.02 * np.ptp(worths))
 
 
 def test_truncation_drops_the_end_of_an_order():
@@ -158,6 +206,16 @@ def test_knn_shapley_against_brute_force(n_rows, k):
     expected = brute(lambda rows: -((sum(targets[row] for row in nearest(rows)) / k - wanted) ** 2))
     ours = knn_shapley_regression(targets[None], np.array([wanted]), k)[0]
     np.testing.assert_allclose(ours, expected, atol=1e-12)
+
+
+def test_rows_are_sorted_by_distance_and_then_in_order():
+    rng = np.random.default_rng(0)
+    numbers = np.float32([0.0, -0.0, 1.5, -2.0, 1e-42, -1e-42, 3e38, -3e38])
+    distances = np.concatenate(
+        [rng.choice(numbers, (20, 50)), rng.normal(size=(20, 50)).astype(np.float32)]
+    )
+    expected = np.argsort(distances, axis=1, kind="stable")
+    np.testing.assert_array_equal(_sorted_rows(distances), expected)
 
 
 def test_knn_shapley_of_hand_worked_rows():
@@ -221,6 +279,80 @@ def test_prefixes_are_the_utilities_of_prefixes():
         for size in (1, 10, 75, 150):
             subset = np.isin(np.arange(150), order[:size])
             assert utilities[size - 1] == pytest.approx(utility(subset)[0], abs=5e-4)
+
+
+def test_default_precision_is_far_below_the_spread_of_utilities():
+    """What looser fits leave open must not matter next to what differs between subsets."""
+    data = prepared()
+    default, exact = (
+        Utility(data, task="classification", tolerance=tolerance) for tolerance in (None, 1e-7)
+    )
+    subsets = np.random.default_rng(0).random((40, 150)) < 0.5
+    wanted = exact(subsets)
+    error = default(subsets) - wanted
+    assert np.sqrt(np.mean(error**2)) < 0.05 * wanted.std()
+    orders = np.array([np.random.default_rng(seed).permutation(150) for seed in range(4)])
+    loose, tight = (
+        np.concatenate(list(utility.prefixes(orders)), axis=1) for utility in (default, exact)
+    )
+    gains = np.diff(tight)
+    error = np.diff(loose) - gains
+    assert np.sqrt(np.mean(error**2)) < 0.05 * np.sqrt(np.mean(gains**2))
+    # Late gains are small: the precision must follow.
+    late = np.abs(error[:, 100:]).mean()
+    assert late < 0.1 * np.abs(gains[:, 100:]).mean()
+
+
+@pytest.mark.parametrize("n_classes", [3, 10])
+@pytest.mark.parametrize("memory", ["inverse", "gradients"])
+def test_fits_of_many_classes_and_columns(n_classes, memory, monkeypatch):
+    """Both ways of the solver, for subsets and for chains, against retraining."""
+    from dvrl.baselines import linear_fits
+
+    monkeypatch.setattr(linear_fits, "MAX_INVERSE_ENTRIES", 1e9 if memory == "inverse" else 1)
+    linear_fits.grow_chains.clear_cache()
+    rows, _ = digits(n_train=70, n_classes=n_classes)
+    keep = slice(20, 29)
+    data = prepared((rows[0][:, keep], rows[1], rows[2][:, keep], rows[3]))
+    utility = Utility(data, task="classification", tolerance=1e-6)
+    labels, wanted = data.Y.argmax(axis=1), data.Y_validation.argmax(axis=1)
+
+    def retrained(chosen):
+        model = LogisticRegression(tol=1e-8, max_iter=5000).fit(data.X[chosen], labels[chosen])
+        known = np.isin(wanted, model.classes_)
+        assert known.all()
+        likelihood = model.predict_log_proba(data.X_validation)[np.arange(len(wanted)), wanted]
+        return likelihood.mean()
+
+    subset = np.arange(70) % 5 > 0
+    assert utility(subset)[0] == pytest.approx(retrained(subset), abs=5e-3)
+    order = np.r_[np.flatnonzero(subset), np.flatnonzero(~subset)]
+    grown = np.concatenate(list(utility.prefixes(order[None])), axis=1)[0]
+    assert grown.shape == (70,)
+    assert grown[subset.sum() - 1] == pytest.approx(utility(subset)[0], abs=1e-3)
+    assert grown[-1] == pytest.approx(utility.full(), abs=1e-3)
+    linear_fits.grow_chains.clear_cache()
+
+
+def test_ridge_chains_are_exact():
+    rng = np.random.default_rng(0)
+    X, coefficients = rng.normal(size=(60, 4)), [1.0, 2.0, 0.0, -1.0]
+    y = X @ coefficients + rng.normal(size=60)
+    data = prepare(
+        BaseEstimator(), X[:40], y[:40], X[40:], y[40:],
+        task="regression", validation_fraction=0.2, seed=0,
+    )  # fmt: skip
+    utility = Utility(data, task="regression", metric="mse", tolerance=1e-6)
+    order = rng.permutation(40)
+    grown = np.concatenate(list(utility.prefixes(order[None])), axis=1)[0]
+    columns, wanted = np.c_[data.X, np.ones(40)], data.Y[:, 0]
+    penalty = np.diag([1.0] * 4 + [1e-3])
+    for size in (1, 7, 40):
+        A, b = columns[order[:size]].astype(float), wanted[order[:size]]
+        theta = np.linalg.solve(A.T @ A + penalty, A.T @ b)
+        predicted = np.c_[data.X_validation, np.ones(20)] @ theta
+        error = np.mean((predicted - data.Y_validation[:, 0]) ** 2)
+        assert -grown[size - 1] == pytest.approx(error, rel=2e-3)
 
 
 def test_influence_functions_against_retraining():

@@ -10,11 +10,11 @@ from typing import Any
 
 _HOMES = {
     "AME": "ame",
-    "BetaShapley": "permutations",
+    "BetaShapley": "beta_shapley",
     "ConfidentLearning": "confident_learning",
     "DataBanzhaf": "banzhaf",
     "DataOOB": "data_oob",
-    "DataShapley": "permutations",
+    "DataShapley": "data_shapley",
     "GradientSimilarity": "gradient_similarity",
     "InfluenceFunctions": "influence",
     "KNNShapley": "knn_shapley",

@@ -6,16 +6,50 @@ import warnings
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dvrl.preparation import Prepared
 
 from .base import Deadline, Outcome, UtilityMethod
 
-__all__ = ["AME"]
+__all__ = ["AME", "average_marginal_effects"]
+
+Values = NDArray[np.float64]
 
 INCLUSION = (0.2, 0.4, 0.6, 0.8)
 # The regression is cross-validated.
 MIN_SUBSETS = 10
+
+
+def average_marginal_effects(
+    subsets: NDArray[np.bool_], chance: Values, utilities: Values, *, n_jobs: int | None = None
+) -> Values:
+    """Effects of all rows on the utility, by a lasso on their standardised presence.
+
+    Parameters
+    ----------
+    subsets : (k, n_rows) bool
+    chance : (k, 1) float64
+        With which each subset's rows were drawn.
+    utilities : (k,) float64
+    n_jobs : int, optional
+
+    Returns
+    -------
+    (n_rows,) float64
+        With many subsets, the mean over the chances of what a row adds to a random set of the
+        others.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LassoCV
+
+    # Each indicator has mean zero and covariance one with the row's presence.
+    indicators = np.where(subsets, 1 / chance, -1 / (1 - chance))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        lasso = LassoCV(cv=5, n_jobs=n_jobs).fit(indicators, utilities)
+    mean_square = float(np.mean([1 / (p * (1 - p)) for p in INCLUSION]))
+    return np.asarray(lasso.coef_ * mean_square)
 
 
 class AME(UtilityMethod):
@@ -60,9 +94,6 @@ class AME(UtilityMethod):
             )
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LassoCV
-
         deadline = Deadline(self.max_seconds)
         utility = self._utility(data, task, seed)
         rng = np.random.default_rng(seed)
@@ -75,14 +106,9 @@ class AME(UtilityMethod):
             next_ones = subsets[len(utilities) :][: utility.batch_subsets]
             utilities = np.concatenate([utilities, utility(next_ones)])
         subsets, chance = subsets[: len(utilities)], chance[: len(utilities)]
-        # Each indicator has mean zero and covariance one with the row's presence.
-        indicators = np.where(subsets, 1 / chance, -1 / (1 - chance))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            lasso = LassoCV(cv=5, n_jobs=self.n_jobs).fit(indicators, utilities)
-        mean_square = float(np.mean([1 / (p * (1 - p)) for p in INCLUSION]))
+        values = average_marginal_effects(subsets, chance, utilities, n_jobs=self.n_jobs)
         details = {
             "n_subsets": len(utilities),
             "stopped_early": len(utilities) < self.n_subsets,
         }
-        return Outcome(lasso.coef_ * mean_square, n_fits=utility.n_fits, details=details)
+        return Outcome(values, n_fits=utility.n_fits, details=details)

@@ -12,28 +12,73 @@ from dvrl.preparation import Prepared
 
 from .base import Deadline, Outcome, UtilityMethod
 
-__all__ = ["DataBanzhaf", "maximum_sample_reuse"]
+__all__ = ["DataBanzhaf", "SampleReuse"]
 
 Values = NDArray[np.float64]
 # Subsets between two looks at convergence.
 ROUND = 256
 
 
-def maximum_sample_reuse(subsets: NDArray[np.bool_], utilities: Values) -> tuple[Values, Values]:
-    """Banzhaf values of all rows from one sample of subsets, and their standard errors.
+class SampleReuse:
+    """Banzhaf values of all rows from one growing sample of subsets.
 
     Every subset speaks for every row: the mean utility of those that hold it, less the mean of
-    those that do not (Wang and Jia, "Data Banzhaf", AISTATS 2023, equation 6).
+    those that do not (maximum sample reuse; Wang and Jia, "Data Banzhaf", AISTATS 2023, equation
+    6). Only sums are kept, so that a look at the values costs the same at any size of the sample.
+
+    Parameters
+    ----------
+    n_rows : int
+
+    Attributes
+    ----------
+    n_subsets : int
     """
-    inside = subsets.astype(np.float64)
-    values = np.zeros(subsets.shape[1])
-    variance = np.zeros(subsets.shape[1])
-    for sign, member in ((1.0, inside), (-1.0, 1.0 - inside)):
-        count = np.maximum(member.sum(axis=0), 1.0)
-        mean = utilities @ member / count
-        values += sign * mean
-        variance += np.maximum(utilities**2 @ member / count - mean**2, 0.0) / count
-    return values, np.sqrt(variance)
+
+    def __init__(self, n_rows: int) -> None:
+        self.n_subsets = 0
+        # Halves of the sample; without and with the row; number, sum, sum of squares; rows.
+        self._sums = np.zeros((2, 2, 3, n_rows))
+
+    def add(self, subsets: NDArray[np.bool_], utilities: Values) -> None:
+        """Add subsets (k, n_rows) and their utilities (k,), in turn to the one half and the other.
+
+        Sums of squares are of the utilities as they are: they must not be many orders of magnitude
+        larger than their spread.
+        """
+        powers = np.stack([np.ones_like(utilities), utilities, utilities**2])
+        for half in (0, 1):
+            mine = slice((half - self.n_subsets) % 2, None, 2)
+            inside = powers[:, mine] @ subsets[mine].astype(np.float64)
+            self._sums[half, 1] += inside
+            self._sums[half, 0] += powers[:, mine].sum(axis=1, keepdims=True) - inside
+        self.n_subsets += len(subsets)
+
+    @property
+    def values(self) -> Values:
+        """Banzhaf values (n_rows,); 0 where a row was in every subset or in none."""
+        return _difference(self._sums.sum(axis=0))
+
+    @property
+    def standard_error(self) -> Values:
+        """Of the values."""
+        number, total, squares = np.moveaxis(self._sums.sum(axis=0), 1, 0)
+        number = np.maximum(number, 1.0)
+        variance = np.maximum(squares / number - (total / number) ** 2, 0.0) / number
+        return np.sqrt(variance.sum(axis=0))
+
+    def agreement(self) -> float:
+        """Rank correlation between the values of the two halves."""
+        first, second = map(_difference, self._sums)
+        if np.ptp(first) == 0 or np.ptp(second) == 0:
+            return 0.0
+        return float(spearmanr(first, second).statistic)
+
+
+def _difference(sums: Values) -> Values:
+    """Mean with each row less mean without it."""
+    without, inside = sums[:, 1] / np.maximum(sums[:, 0], 1.0)
+    return np.where((sums[:, 0] > 0).all(axis=0), inside - without, 0.0)
 
 
 class DataBanzhaf(UtilityMethod):
@@ -87,25 +132,21 @@ class DataBanzhaf(UtilityMethod):
         utility = self._utility(data, task, seed)
         rng = np.random.default_rng(seed)
         n = utility.n_rows
-        subsets, utilities = np.zeros((0, n), bool), np.zeros(0)
-        agreement, stopped = 0.0, False
+        sample, stopped = SampleReuse(n), False
         deadline = Deadline(self.max_seconds)
-        while len(subsets) < self.n_subsets:
+        while sample.n_subsets < self.n_subsets:
             size = min(utility.batch_subsets if self.max_seconds else ROUND, ROUND)
-            drawn = rng.random((min(size, self.n_subsets - len(subsets)), n)) < 0.5
-            subsets = np.concatenate([subsets, drawn])
-            utilities = np.concatenate([utilities, utility(drawn)])
-            halves = [maximum_sample_reuse(subsets[h::2], utilities[h::2])[0] for h in (0, 1)]
-            agreement = float(spearmanr(*halves).statistic) if n > 1 else 0.0
-            if self.convergence is not None and agreement >= self.convergence:
+            size = min(size, self.n_subsets - sample.n_subsets)
+            drawn = rng.random((size, n)) < 0.5
+            sample.add(drawn, utility(drawn))
+            if self.convergence is not None and sample.agreement() >= self.convergence:
                 break
-            stopped = deadline.passed and len(subsets) < self.n_subsets
+            stopped = deadline.passed and sample.n_subsets < self.n_subsets
             if stopped:
                 break
-        values, errors = maximum_sample_reuse(subsets, utilities)
         details = {
-            "n_subsets": len(subsets),
-            "agreement_of_halves": agreement,
+            "n_subsets": sample.n_subsets,
+            "agreement_of_halves": sample.agreement(),
             "stopped_early": stopped,
         }
-        return Outcome(values, errors, utility.n_fits, details)
+        return Outcome(sample.values, sample.standard_error, utility.n_fits, details)

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
+from dvrl.compilation import make_room
 from dvrl.preparation import Prepared, prepare
 
 from .utility import Utility
@@ -116,11 +117,8 @@ class ValuationMethod(BaseEstimator):
         """
         started = time.perf_counter()
         task = resolve_task(self.task, y)
-        budget = getattr(self, "max_seconds", None)
-        if budget is not None and not budget > 0:
-            raise ValueError(f"max_seconds={budget!r} must be greater than 0, or None.")
-        self._check()
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self._check_all()
+        seed = self._seed()
         data = prepare(
             self,
             X,
@@ -131,6 +129,38 @@ class ValuationMethod(BaseEstimator):
             validation_fraction=self.validation_fraction,
             seed=seed,
         )
+        return self._fit(data, task, seed, started)
+
+    def fit_prepared(self, data: Prepared, task: str) -> Self:
+        """Value rows that are encoded already, such as by a comparison of several methods.
+
+        Parameters
+        ----------
+        data : Prepared
+            With validation rows of the caller's.
+        task : {"classification", "regression"}
+            That the rows were prepared for.
+
+        Returns
+        -------
+        self
+        """
+        started = time.perf_counter()
+        self._check_all()
+        make_room()
+        self.n_features_in_ = data.encoder.n_features_in_
+        return self._fit(data, task, self._seed(), started)
+
+    def _check_all(self) -> None:
+        budget = getattr(self, "max_seconds", None)
+        if budget is not None and not budget > 0:
+            raise ValueError(f"max_seconds={budget!r} must be greater than 0, or None.")
+        self._check()
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _fit(self, data: Prepared, task: str, seed: int, started: float) -> Self:
         outcome = self._value(data, task, seed)
         self.task_, self.validation_indices_, self._index = task, data.held, data.index
         self.data_values_ = np.full(len(data.labels), np.nan)

@@ -21,6 +21,8 @@ from dvrl.predictors.traceable import fit_traceable
 from dvrl.preparation import Prepared
 from dvrl.settings import Settings
 
+from .linear_fits import Rows, grow_chains, parameters, solve_subsets, start_chains
+
 __all__ = ["BlackBoxFitter", "Fitter", "TraceableFitter", "make_fitter"]
 
 Floats = NDArray[np.float32]
@@ -28,6 +30,9 @@ Counts = NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 # Subsets per compiled batch: more gain nothing on a CPU.
 BATCH_SUBSETS = 64
+# Of solved fits. Utilities then are as precise as those of scikit-learn's fits with its defaults:
+# off by some hundredths of their spread between random subsets.
+TOLERANCE = 2e-4
 # Entries of a batch of subsets (subsets x rows x outputs) that fit comfortably into memory.
 BATCH_ENTRIES = 1 << 25
 
@@ -84,7 +89,8 @@ def make_fitter(
     n_jobs : int, optional
         Fits of a black box at once.
     tolerance : float, optional
-        Of solved fits, see :class:`dvrl.predictors.linear.LinearPredictor`.
+        Of solved fits, see :class:`dvrl.predictors.linear.LinearPredictor`; by default
+        `TOLERANCE`.
     on_training_rows : bool
         Score the training rows rather than the validation rows.
     """
@@ -101,8 +107,8 @@ def make_fitter(
             X if on_training_rows else X_validation,
             data.own_y if on_training_rows else data.own_y_validation,
         )
-    if tolerance is not None and isinstance(traceable, LinearPredictor):
-        traceable = replace(traceable, tolerance=tolerance)
+    if isinstance(traceable, LinearPredictor):
+        traceable = replace(traceable, tolerance=TOLERANCE if tolerance is None else tolerance)
     scored = data.X if on_training_rows else data.X_validation
     return TraceableFitter(traceable, data.X, data.Y, scored, settings, seed)
 
@@ -164,7 +170,8 @@ class TraceableFitter:
         if self.is_solved:
             # A solved fit does not depend on its start, and all rows are near most subsets.
             weights = np.ones(n, np.float32)
-            self.start = fit_traceable(predictor, X, Y, weights, l2=settings.l2, seed=seed).params
+            exact = LinearPredictor()
+            self.start = fit_traceable(exact, X, Y, weights, l2=settings.l2, seed=seed).params
 
     def scores(self, counts: Counts, scorer: Any = None) -> list[Any]:
         """See :class:`Fitter`."""
@@ -187,7 +194,8 @@ class TraceableFitter:
     def prefix_scores(self, orders: NDArray[np.intp], block: int) -> Iterator[NDArray[np.float32]]:
         """Scores of predictors fitted on growing prefixes of each order, block by block.
 
-        Each fit starts from that of the prefix that is one row shorter.
+        Each fit starts from that of the prefix that is one row shorter; solved linear predictors
+        only.
 
         Parameters
         ----------
@@ -201,25 +209,15 @@ class TraceableFitter:
         (block, k, n_scored, n_outputs) float32
             The last block repeats its last prefix.
         """
+        assert isinstance(self.predictor, LinearPredictor)
         k, n = orders.shape
-        weights = jnp.zeros((k, len(self.mask)))
-        params = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (k, *leaf.shape)), self.initial
-        )
+        rows = Rows.of(self.X, self.Y, self.hyper["l2"])
+        chains = start_chains(rows, self.initial, k)
         for first in range(0, n, block):
             added = orders[:, first : first + block].T
             added = np.concatenate([added, np.repeat(added[-1:], block - len(added), axis=0)])
-            params, weights, scores = _prefix_scores(
-                self.predictor,
-                self.n_outputs,
-                params,
-                weights,
-                added,
-                self.X,
-                self.Y,
-                self.hyper,
-                self.X_scored,
-            )
+            chains, found = grow_chains(rows, chains, added, self.predictor.tolerance)
+            scores = _prefix_scores(self.predictor, self.n_outputs, found, self.X_scored)
             yield np.asarray(scores)[:, :, : self.n_scored]
 
 
@@ -242,7 +240,11 @@ def _batch_scores(
     hyper: dict[str, Any],
     X_scored: jax.Array,
 ) -> jax.Array:
-    fitted = predictor.fit(start, X, Y, weights, mask, key, hyper)
+    if isinstance(predictor, LinearPredictor) and predictor.steps is None:
+        rows = Rows.of(X, Y, hyper["l2"])
+        fitted = parameters(solve_subsets(rows, start, weights, predictor.tolerance))
+    else:
+        fitted = predictor.fit(start, X, Y, weights, mask, key, hyper)
     return _scores_of_all(predictor, n_outputs, fitted, X_scored)
 
 
@@ -255,27 +257,10 @@ def _scores_of_all(
 
 @partial(jax.jit, static_argnames=("predictor", "n_outputs"))
 def _prefix_scores(
-    predictor: TraceablePredictor,
-    n_outputs: int,
-    params: Parameters,
-    weights: jax.Array,
-    added: jax.Array,
-    X: jax.Array,
-    Y: jax.Array,
-    hyper: dict[str, Any],
-    X_scored: jax.Array,
-) -> tuple[Parameters, jax.Array, jax.Array]:
-    chains = jnp.arange(weights.shape[0])
-    assert isinstance(predictor, LinearPredictor)
-    # A block adds few rows, so that curvatures with all of them serve every fit of the block.
-    grown = weights.at[chains, added].set(1.0)
-    inverse = predictor.inverse_curvature(params, X, Y, grown, hyper)
-
-    def grow(carry: tuple[Parameters, jax.Array], rows: jax.Array) -> tuple[Any, jax.Array]:
-        params, weights = carry
-        weights = weights.at[chains, rows].set(1.0)
-        params = predictor.refit(params, X, Y, weights, hyper, inverse)
-        return (params, weights), _scores_of_all(predictor, n_outputs, params, X_scored)
-
-    (params, weights), scores = jax.lax.scan(grow, (params, weights), added)
-    return params, weights, scores
+    predictor: TraceablePredictor, n_outputs: int, found: jax.Array, X_scored: jax.Array
+) -> jax.Array:
+    """Scores (block, chains, rows, outputs) of coefficients (block, chains, columns, raw)."""
+    flat = found.reshape(-1, *found.shape[2:])
+    params = parameters(jnp.moveaxis(flat, 0, 1))
+    scores = _scores_of_all(predictor, n_outputs, params, X_scored)
+    return scores.reshape(*found.shape[:2], *scores.shape[1:])

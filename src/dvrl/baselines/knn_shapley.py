@@ -149,7 +149,7 @@ class KNNShapley(ValuationMethod):
         size = max(1, BLOCK_DISTANCES // len(data.X))
         for start in range(0, len(data.X_validation), size):
             block = slice(start, start + size)
-            order = np.argsort(_distances(data.X_validation[block], data.X), axis=1, kind="stable")
+            order = _sorted_rows(_distances(data.X_validation[block], data.X))
             if task == "classification":
                 agrees = labels[order] == wanted[block, None]
                 values = knn_shapley_classification(agrees, self.n_neighbors)
@@ -164,3 +164,18 @@ class KNNShapley(ValuationMethod):
 def _distances(rows: Floats, others: Floats) -> Floats:
     """Squared distances, but for a constant of each row."""
     return np.asarray((others**2).sum(axis=1)[None] - 2 * rows @ others.T)
+
+
+def _sorted_rows(distances: Floats) -> NDArray[np.intp]:
+    """Row numbers by distance, equal ones in the order of the rows: a stable argsort.
+
+    Whole numbers are sorted several times faster than an argsort takes: those of the distance in
+    the upper half, bits arranged so that they sort like the number, the row in the lower half.
+    """
+    bits = (distances + np.float32(0)).view(np.uint32)  # there is no minus zero
+    is_negative = bits >> np.uint32(31) == 1
+    keys = np.where(is_negative, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= np.arange(distances.shape[1], dtype=np.uint64)
+    keys.sort(axis=1)
+    return (keys & np.uint64((1 << 32) - 1)).astype(np.intp)

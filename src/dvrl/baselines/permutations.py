@@ -1,13 +1,11 @@
-"""Marginal contributions along random orders of the rows: Data Shapley and Beta Shapley."""
+"""Marginal contributions along random orders of the rows: what Shapley methods share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, gammaln
 from scipy.stats import spearmanr
 
 from dvrl.preparation import Prepared
@@ -15,7 +13,7 @@ from dvrl.preparation import Prepared
 from .base import Deadline, Outcome, UtilityMethod
 from .utility import Utility
 
-__all__ = ["BetaShapley", "DataShapley", "RunningMeans", "beta_weights"]
+__all__ = ["PermutationMethod", "RunningMeans", "contributions"]
 
 Values = NDArray[np.float64]
 
@@ -67,18 +65,6 @@ class RunningMeans:
         return float(spearmanr(first, second).statistic)
 
 
-def beta_weights(n_rows: int, alpha: float, beta: float) -> Values:
-    """Weight of a marginal contribution to a set of 0, 1, .., n - 1 rows.
-
-    One everywhere for ``alpha = beta = 1``, which is the Shapley value; the mean is always one
-    (Kwon and Zou, "Beta Shapley", AISTATS 2022, equation 5).
-    """
-    j = np.arange(1, n_rows + 1)
-    log_binomial = gammaln(n_rows) - gammaln(j) - gammaln(n_rows - j + 1)
-    log_share = betaln(j + beta - 1, n_rows - j + alpha) - betaln(alpha, beta)
-    return np.asarray(n_rows * np.exp(log_binomial + log_share))
-
-
 def contributions(
     utility: Utility,
     orders: NDArray[np.intp],
@@ -112,8 +98,11 @@ def contributions(
     return result
 
 
-class _PermutationMethod(UtilityMethod):
-    """Mean of weighted marginal contributions over random orders."""
+class PermutationMethod(UtilityMethod):
+    """Mean of weighted marginal contributions over random orders.
+
+    A method implements `_weights` and declares its parameters, among them those below.
+    """
 
     n_permutations: int
     truncation: float
@@ -121,6 +110,7 @@ class _PermutationMethod(UtilityMethod):
     max_seconds: float | None
 
     def _weights(self, n_rows: int) -> Values:
+        """Weight of a contribution to a set of 0, 1, .., n - 1 rows; the mean is one."""
         raise NotImplementedError
 
     def _check(self) -> None:
@@ -156,113 +146,3 @@ class _PermutationMethod(UtilityMethod):
             "stopped_early": stopped,
         }
         return Outcome(means.mean, means.standard_error, utility.n_fits, details)
-
-
-class DataShapley(_PermutationMethod):
-    """Shapley value of every row: its mean contribution over all orders of the rows.
-
-    Truncated Monte Carlo over permutations (Ghorbani and Zou, "Data Shapley", ICML 2019).
-
-    Parameters
-    ----------
-    predictor, metric, task, validation_fraction, n_jobs, random_state
-        See :class:`dvrl.baselines.base.UtilityMethod`.
-    n_permutations : int, default=1000
-        At most so many.
-    truncation : float, default=0.01
-        An order ends where its utility is this near to that of all rows, as a share of what all
-        rows are worth; 0 for none.
-    convergence : float or None, default=0.9
-        Stop when the ranks of two halves of the sample correlate so well.
-    max_seconds : float, default=None
-        Stop after this time, with what there is.
-
-    Attributes
-    ----------
-    details_ : dict
-        ``n_permutations``, ``agreement_of_halves``.
-    """
-
-    def __init__(
-        self,
-        predictor: Any = "linear",
-        *,
-        metric: Any = None,
-        n_permutations: int = 1000,
-        truncation: float = 0.01,
-        convergence: float | None = 0.9,
-        max_seconds: float | None = None,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.predictor = predictor
-        self.metric = metric
-        self.n_permutations = n_permutations
-        self.truncation = truncation
-        self.convergence = convergence
-        self.max_seconds = max_seconds
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-
-    def _weights(self, n_rows: int) -> Values:
-        return np.ones(n_rows)
-
-
-class BetaShapley(_PermutationMethod):
-    """Beta Shapley: contributions to small sets weigh more (Kwon and Zou, AISTATS 2022).
-
-    Parameters
-    ----------
-    predictor, metric, task, validation_fraction, n_jobs, random_state
-        See :class:`dvrl.baselines.base.UtilityMethod`.
-    alpha, beta : float, default=16, 1
-        Of the Beta distribution; 1, 1 is Data Shapley.
-    n_permutations, truncation, convergence, max_seconds
-        See :class:`DataShapley`.
-
-    Attributes
-    ----------
-    details_ : dict
-        ``n_permutations``, ``agreement_of_halves``.
-    """
-
-    def __init__(
-        self,
-        predictor: Any = "linear",
-        *,
-        alpha: float = 16.0,
-        beta: float = 1.0,
-        metric: Any = None,
-        n_permutations: int = 1000,
-        truncation: float = 0.01,
-        convergence: float | None = 0.9,
-        max_seconds: float | None = None,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.predictor = predictor
-        self.alpha = alpha
-        self.beta = beta
-        self.metric = metric
-        self.n_permutations = n_permutations
-        self.truncation = truncation
-        self.convergence = convergence
-        self.max_seconds = max_seconds
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-
-    def _check(self) -> None:
-        super()._check()
-        if self.alpha <= 0 or self.beta <= 0:
-            raise ValueError("alpha and beta must be greater than 0; use 16 and 1, say.")
-
-    def _weights(self, n_rows: int) -> Values:
-        return beta_weights(n_rows, self.alpha, self.beta)

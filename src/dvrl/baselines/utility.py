@@ -27,7 +27,7 @@ CACHE_BYTES = 1 << 28
 # Bytes of a cached utility beside its key.
 CACHE_OVERHEAD = 150
 # Prefixes per compiled block: enough to hide the call, few enough to stop soon after convergence.
-PREFIX_BLOCK = 16
+PREFIX_BLOCK = 32
 
 
 class Utility:
@@ -45,7 +45,7 @@ class Utility:
     seed : int
         Of black boxes, and of initial parameters and mini-batches: the same for every subset.
     tolerance : float or None
-        Of solved fits, see :class:`dvrl.predictors.linear.LinearPredictor`.
+        Of solved fits, see :func:`dvrl.baselines.fitters.make_fitter`.
 
     Attributes
     ----------

@@ -119,34 +119,6 @@ class LinearPredictor:
             l2=hyper["l2"],
         )
 
-    def inverse_curvature(
-        self,
-        params: Parameters,
-        X: Float[Array, "rows features"],
-        Y: Float[Array, "rows outputs"],
-        weights: Float[Array, "selections rows"],
-        hyper: dict[str, Float[Array, ""]],
-    ) -> Float[Array, "selections raw columns columns"]:
-        """Inverse Hessian blocks of each selection at its own parameters, for :meth:`refit`."""
-        system = _system(_with_intercept(X), Y, weights, hyper["l2"])
-        return system.inverse(system.raw(_stacked(params)))
-
-    def refit(
-        self,
-        params: Parameters,
-        X: Float[Array, "rows features"],
-        Y: Float[Array, "rows outputs"],
-        weights: Float[Array, "selections rows"],
-        hyper: dict[str, Float[Array, ""]],
-        inverse: Float[Array, "selections raw columns columns"],
-    ) -> Parameters:
-        """Solve again after small changes of the weights, from parameters near the solution.
-
-        `inverse` comes from weights not far away. Not differentiable.
-        """
-        system = _system(_with_intercept(X), Y, weights, hyper["l2"])
-        return _parameters(_newton(_stacked(params), system, self.tolerance, _Inverse(inverse))[0])
-
     def scores(
         self, params: Parameters, X: Float[Array, "rows features"], n_outputs: int
     ) -> Float[Array, "rows outputs"]:
@@ -220,31 +192,6 @@ class _System(NamedTuple):
         blocks = blocks + jax.vmap(jnp.diag)(self.penalty + jitter[:, None])
         return _Factor(jnp.linalg.cholesky(blocks), jnp.diagonal(blocks, axis1=1, axis2=2).T)
 
-    def inverse(self, raw: Array) -> Array:
-        """Inverses (selections, raw, columns, columns) of the Hessian's blocks."""
-        row_weights = jnp.moveaxis(self.curvature(raw), 2, 1)
-
-        def block(weights: Array) -> Array:
-            hessian = self.X.T @ (weights[:, None] * self.X) + jnp.diag(self.penalty)
-            return jnp.linalg.inv(
-                hessian + 1e-6 * jnp.max(jnp.diagonal(hessian)) * jnp.eye(len(hessian))
-            )
-
-        n_selections, n_raw, n_rows = row_weights.shape
-        # One after the other: a weighted copy of X for every selection would not fit the cache.
-        inverses = jax.lax.map(block, row_weights.reshape(-1, n_rows))
-        return inverses.reshape(n_selections, n_raw, *inverses.shape[1:])
-
-
-class _Inverse(NamedTuple):
-    """A preconditioner of each selection's own."""
-
-    blocks: Array
-
-    def solver(self, diagonal: Array) -> Callable[[Array], Array]:
-        """Approximate inverse of Hessians near those that were inverted."""
-        return lambda residual: jnp.einsum("kqde,keq->kdq", self.blocks, residual)
-
 
 class _Factor(NamedTuple):
     """A preconditioner: Cholesky factors (raw, columns, columns), and what they factor's diagonal.
@@ -314,7 +261,7 @@ def _conjugate_gradients(
 
 
 def _newton(
-    theta: Array, system: _System, tolerance: float, factor: _Factor | _Inverse | None = None
+    theta: Array, system: _System, tolerance: float, factor: _Factor | None = None
 ) -> tuple[Array, Any]:
     """Minimise the objective of every selection, from a shared start `theta` or from one for each.
 
