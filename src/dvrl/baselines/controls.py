@@ -41,7 +41,7 @@ class MarginalOnly(ValuationMethod):
 
     Parameters
     ----------
-    marginal : {"out_of_bag", "cross_fit", "validation"}, default="out_of_bag"
+    marginal : {"stacked", "out_of_bag", "cross_fit", "validation"}, default="stacked"
         See :class:`dvrl.marginal.Marginal`.
     task, validation_fraction, n_jobs, random_state
         See :class:`dvrl.baselines.base.UtilityMethod`.
@@ -49,7 +49,7 @@ class MarginalOnly(ValuationMethod):
 
     def __init__(
         self,
-        marginal: str = "out_of_bag",
+        marginal: str = "stacked",
         *,
         task: str = "auto",
         validation_fraction: float = 0.2,
