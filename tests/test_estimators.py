@@ -18,13 +18,20 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dvrl import DVRLClassifier, DVRLRegressor, load
 
-# A few iterations are enough for the interface, and too few to converge.
+# A few iterations and a quick marginal are enough for the interface, and too few to converge.
 pytestmark = pytest.mark.filterwarnings("ignore::dvrl.exceptions.DataValuationWarning")
-QUICK = {"outer_iterations": 3, "ensemble_size": 1, "random_state": 0}
+QUICK = {"outer_iterations": 3, "ensemble_size": 1, "random_state": 0, "marginal": "cross_fit"}
+DEFAULT_MARGINAL = {**QUICK, "marginal": None}
 
 
 @parametrize_with_checks([DVRLClassifier(**QUICK), DVRLRegressor(**QUICK)])
 def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([DVRLClassifier(**DEFAULT_MARGINAL), DVRLRegressor(**DEFAULT_MARGINAL)])
+def test_scikit_learn_contract_with_the_default_marginal(estimator, check):
     check(estimator)
 
 
@@ -216,10 +223,10 @@ def test_a_callable_metric_gets_estimator_and_rows():
     assert ((valuer.history_["reward"] >= 0) & (valuer.history_["reward"] <= 1)).all()
 
 
-@pytest.mark.parametrize("marginal", ["none", "validation", "cross_fit", "out_of_bag"])
+@pytest.mark.parametrize("marginal", ["none", "validation", "cross_fit", "out_of_bag", "stacked"])
 def test_marginals(marginal):
     X, y = classes()
-    valuer = DVRLClassifier(marginal=marginal, **QUICK).fit(X, y)
+    valuer = DVRLClassifier(**{**QUICK, "marginal": marginal}).fit(X, y)
     assert hasattr(valuer, "marginal_values_") == (marginal != "none")
     assert ("marginal" in valuer.to_frame()) == (marginal != "none")
     assert valuer.value(X[:5], y[:5]).shape == (5,)

@@ -35,7 +35,7 @@ def data(n_rows=100, n_validation=40):
 
 
 ROWS, VALIDATION = data()
-SHORT = {"outer_iterations": 12, "ensemble_size": 2, "random_state": 0}
+SHORT = {"outer_iterations": 12, "ensemble_size": 2, "random_state": 0, "marginal": "cross_fit"}
 KINDS = {
     "through_fit": {},
     "antithetic": {"gradient": "antithetic", "n_selections": 4},
