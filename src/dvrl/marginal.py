@@ -29,8 +29,9 @@ __all__ = ["Marginal"]
 
 _KINDS = ("none", "validation", "cross_fit", "out_of_bag", "stacked")
 _TASKS = ("classification", "regression")
-# Beyond these a prior would be a verdict that learning could hardly take back.
-_PROBABILITY_BOUNDS = (0.02, 0.98)
+# Certainty would be a verdict that learning could hardly take back: a prior within this of 0 or 1
+# is moved half-way to it, which keeps the order of rows.
+_TAIL = 0.02
 _MIXING_START = 0.9
 _MIXING_BOUNDS = (0.5, 0.99)
 _MIXING_STEPS = 20
@@ -235,7 +236,7 @@ class Marginal:
         Returns
         -------
         ndarray of float32 of shape (n,)
-            Within [0.02, 0.98]; 0.5 everywhere for kind ``"none"``.
+            Within [0.01, 0.99]; 0.5 everywhere for kind ``"none"``.
         """
         targets = np.asarray(Y, dtype=np.float64)
         if self.kind == "none":
@@ -246,8 +247,7 @@ class Marginal:
         else:
             own, pool = self._log_densities(targets[:, 0], said[:, 0])
             probability = _posterior(own, pool, self.mixing_weight_)
-        clipped: Floats = np.clip(probability, *_PROBABILITY_BOUNDS).astype(np.float32)
-        return clipped
+        return _bounded(probability).astype(np.float32)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what is needed to score and value new rows later.
@@ -429,7 +429,7 @@ class Marginal:
         kept = _own_label_posterior(
             Y.astype(np.float64), scores.astype(np.float64), self.noise_matrix_
         )
-        return np.clip(kept, *_PROBABILITY_BOUNDS)
+        return _bounded(kept)
 
     def _forest(self, forest: Any) -> OutOfBagForest:
         return OutOfBagForest(forest, task=self.task, n_outputs=self.n_outputs_, n_jobs=self.n_jobs)
@@ -516,6 +516,13 @@ def _posterior(
     # Logits beyond 60 are certain in float64, and exp would overflow.
     probability: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(odds, -60.0, 60.0)))
     return probability
+
+
+def _bounded(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same within [.02, .98]; what lies outside, in its order, within .01 of that."""
+    inside = np.clip(probability, _TAIL, 1.0 - _TAIL)
+    bounded: NDArray[np.float64] = 0.5 * (inside + probability)
+    return bounded
 
 
 def _noise_matrix(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
