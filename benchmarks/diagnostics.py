@@ -39,6 +39,8 @@ OVERFITTING = {
 # How messages begin, and what they are called here.
 KINDS = {
     "The values look inverted": "inverted",
+    "The values do harm as weights": "harm as weights",
+    "The validation rows disagree with the training rows": "validation rows disagree",
     "The values are flat": "flat",
     "The ensemble members disagree": "members disagree",
     "The values add nothing to the marginal": "no better than the marginal",
