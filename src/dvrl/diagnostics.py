@@ -21,8 +21,13 @@ Floats = NDArray[np.float64]
 
 # Paired over the validation rows; one standard error would raise a wrong alarm in every sixth run.
 PAIRED_STANDARD_ERRORS = 2.0
-# Without per-row rewards the noise is unknown; a difference below 1 % is taken for noise.
+# A difference below 1 % of the reward is of no account, and noise where it cannot be paired.
 RELATIVE_MARGIN = 0.01
+# A gain over the marginal is measured on the rows that were learned from: it is hardly ever none.
+GAIN_STANDARD_ERRORS = 1.0
+# Healthy members lose up to 4 % of the reward on rows that did not reward them, overfitted ones 50.
+OVERFITTED_MARGIN = 0.1
+OVERFITTED_STANDARD_ERRORS = 1.0
 # Of 100 rows the middle 90 differ by less than a fiftieth: ranks among them are rounding noise.
 FLAT_RANGE = 0.02
 # Members that learned the same thing correlate by .7 and more; below .5 their mean hides a dispute.
@@ -32,7 +37,7 @@ MARGINAL_CORRELATION_LIMIT = 0.98
 # Values as near to their prior as this on average were not learned.
 UNMOVED_DIFFERENCE = 0.002
 # Of the agreement that labels drawn at random would lose: less may be drift between the two tables.
-LABEL_FIT_STANDARD_ERRORS = 3.0
+LABEL_FIT_STANDARD_ERRORS = 2.5
 LABEL_FIT_SHARE = 0.1
 # Every fifth selection replaced: the policy is no longer the one whose gradient is estimated.
 RESAMPLED_LIMIT = 0.2
@@ -281,11 +286,20 @@ class Rewards:
     rows: dict[str, Floats]
 
     def clearly_better(self, one: str, other: str) -> bool:
-        """Whether one reward is above another by more than noise explains."""
+        """Whether one reward is above another by more than noise and by more than a trifle."""
         if one in self.rows and other in self.rows:
-            return _clearly_positive(self.rows[one] - self.rows[other])
-        a, b = self.mean[one], self.mean[other]
+            a, b = float(self.rows[one].mean()), float(self.rows[other].mean())
+            if not _positive(self.rows[one] - self.rows[other], PAIRED_STANDARD_ERRORS):
+                return False
+        else:
+            a, b = self.mean[one], self.mean[other]
         return a - b > RELATIVE_MARGIN * max(abs(a), abs(b))
+
+    def gains(self, one: str, other: str) -> bool:
+        """Whether one reward is above another at all, as far as noise allows to say."""
+        if one in self.rows and other in self.rows:
+            return _positive(self.rows[one] - self.rows[other], GAIN_STANDARD_ERRORS)
+        return self.mean[one] > self.mean[other]
 
 
 def _inverted(rewards: Rewards) -> str | None:
@@ -304,8 +318,8 @@ def _inverted(rewards: Rewards) -> str | None:
     mean = rewards.mean
     numbers = (
         "a predictor trained with the values as weights reaches a reward of"
-        f" {mean['weighted']:.4g}, with equal weights {mean['uniform']:.4g}, on the upper half of the rows"
-        f" {mean['upper_half']:.4g}, on the lower half {mean['lower_half']:.4g}"
+        f" {mean['weighted']:.4g}, with equal weights {mean['uniform']:.4g}, on the upper half of"
+        f" the rows {mean['upper_half']:.4g}, on the lower half {mean['lower_half']:.4g}"
     )
     start = "The values look inverted" if inverted else "The values do harm as weights"
     return (
@@ -358,7 +372,7 @@ def _no_better_than_marginal(
         return None
     unmoved = distance is not None and distance < UNMOVED_DIFFERENCE
     same_order = correlation > MARGINAL_CORRELATION_LIMIT
-    if not unmoved and not (same_order and not rewards.clearly_better("weighted", "marginal")):
+    if not unmoved and not (same_order and not rewards.gains("weighted", "marginal")):
         return None
     return (
         f"The values add nothing to the marginal (rank correlation {correlation:.3f}, reward"
@@ -403,14 +417,20 @@ def _members_overfitted(
     """Whether members do better than without learning only on the rows that rewarded them."""
     if member_row_rewards is None or member_validation_rows is None or not rewards.rows:
         return None
-    gains = _checked(member_row_rewards, "member_row_rewards") - rewards.rows[reference]
+    by_member = _checked(member_row_rewards, "member_row_rewards")
+    if by_member.size == 0:
+        return None
+    gains = by_member - rewards.rows[reference]
     seen = _like(gains, member_validation_rows, "member_validation_rows") > 0
     own, unseen = _mean_where(gains, seen), _mean_where(gains, ~seen)
     fall = unseen[~np.isnan(unseen)]
     optimism = (own - unseen)[~np.isnan(own - unseen)]
     if fall.size < 2 or optimism.size < 2:
         return None
-    if not (_clearly_positive(-fall) and _clearly_positive(optimism)):
+    margin = OVERFITTED_MARGIN * abs(float(rewards.rows[reference].mean()))
+    if -fall.mean() <= margin or not all(
+        _positive(each, OVERFITTED_STANDARD_ERRORS) for each in (-fall, optimism)
+    ):
         return None
     return (
         "The run overfits the validation rows: each member was rewarded by a part of them, on"
@@ -463,8 +483,9 @@ def _mean_where(numbers: Floats, mask: NDArray[np.bool_]) -> Floats:
     return np.where(counts > 0, means, np.nan)
 
 
-def _clearly_positive(differences: Floats) -> bool:
-    return bool(differences.mean() > PAIRED_STANDARD_ERRORS * _standard_error(differences))
+def _positive(differences: Floats, standard_errors: float) -> bool:
+    """Whether the mean is above 0 by more than so many of its standard errors."""
+    return bool(differences.mean() > standard_errors * _standard_error(differences))
 
 
 def _standard_error(numbers: Floats) -> float:

@@ -481,24 +481,24 @@ class _BaseDVRL(BaseEstimator):
         if self.marginal_.kind != "none":
             control = self.marginal_.label_probability(data.Y, self.marginal_.train_scores_)
             weights["marginal"] = control
-        rewards, row_rewards = {}, {}
-        for name, each in weights.items():
-            rewards[f"reward_{name}"], scores = judged(each)
-            row_rewards[name] = self._row_rewards(scores)
-        by_row = row_rewards["uniform"] is not None
+        outcomes = {name: judged(each) for name, each in weights.items()}
         # Members that all validation rows rewarded have none left to be tested on.
         rewarded = result.validation_masks[:, np.asarray(engine.problem.validation_mask) > 0] > 0
-        member_rows = None
-        if by_row and not rewarded.all():
-            member_rows = [self._row_rewards(judged(np.clip(w, 1e-6, None))[1]) for w in trained]
+        members = [] if rewarded.all() else [judged(np.clip(each, 1e-6, None)) for each in trained]
         n_drawn = len(result.history["redrawn"]) * engine.program.n_selections
         self.diagnostics_: Diagnostics = diagnose(
             values,
             history_reward=result.history["reward"].mean(axis=1),
-            **rewards,
-            row_rewards=row_rewards if by_row else None,
+            **{f"reward_{name}": reward for name, (reward, _) in outcomes.items()},
+            row_rewards={
+                name: rows
+                for name, (_, scores) in outcomes.items()
+                if (rows := self._row_rewards(scores)) is not None
+            },
             members=trained if len(trained) > 1 else None,
-            member_row_rewards=member_rows,
+            member_row_rewards=[
+                rows for _, scores in members if (rows := self._row_rewards(scores)) is not None
+            ],
             member_validation_rows=rewarded,
             label_probability=control,
             is_prior=self._prior,
