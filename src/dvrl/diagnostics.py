@@ -233,7 +233,7 @@ def diagnose(
         _validation_overfitted(history, held_back)
         or _members_overfitted(
             rewards,
-            "marginal" if is_prior else "uniform",
+            "marginal" if is_prior and reward_marginal is not None else "uniform",
             member_row_rewards,
             member_validation_rows,
         ),

@@ -482,23 +482,18 @@ class _BaseDVRL(BaseEstimator):
             control = self.marginal_.label_probability(data.Y, self.marginal_.train_scores_)
             weights["marginal"] = control
         outcomes = {name: judged(each) for name, each in weights.items()}
-        # Members that all validation rows rewarded have none left to be tested on.
         rewarded = result.validation_masks[:, np.asarray(engine.problem.validation_mask) > 0] > 0
-        members = [] if rewarded.all() else [judged(np.clip(each, 1e-6, None)) for each in trained]
+        # Members that all validation rows rewarded have none left to be tested on.
+        tested = np.zeros((0, n), np.float32) if rewarded.all() else np.clip(trained, 1e-6, None)
+        members = {str(number): judged(each) for number, each in enumerate(tested)}
         n_drawn = len(result.history["redrawn"]) * engine.program.n_selections
         self.diagnostics_: Diagnostics = diagnose(
             values,
             history_reward=result.history["reward"].mean(axis=1),
             **{f"reward_{name}": reward for name, (reward, _) in outcomes.items()},
-            row_rewards={
-                name: rows
-                for name, (_, scores) in outcomes.items()
-                if (rows := self._row_rewards(scores)) is not None
-            },
+            row_rewards=self._rewards_by_row(outcomes),
             members=trained if len(trained) > 1 else None,
-            member_row_rewards=[
-                rows for _, scores in members if (rows := self._row_rewards(scores)) is not None
-            ],
+            member_row_rewards=list(self._rewards_by_row(members).values()),
             member_validation_rows=rewarded,
             label_probability=control,
             is_prior=self._prior,
@@ -518,6 +513,13 @@ class _BaseDVRL(BaseEstimator):
             seconds=result.seconds,
             n_fits=engine.n_fits,
         )
+
+    def _rewards_by_row(
+        self, outcomes: dict[str, tuple[float, Floats]]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Rewards of each validation row; empty for metrics that are not means over rows."""
+        by_row = {name: self._row_rewards(scores) for name, (_, scores) in outcomes.items()}
+        return {name: each for name, each in by_row.items() if each is not None}
 
     def _row_rewards(self, scores: Floats) -> NDArray[np.float64] | None:
         """Reward of each validation row, for metrics that are means over rows."""
