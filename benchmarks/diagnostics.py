@@ -39,6 +39,8 @@ OVERFITTING = {
 # How messages begin, and what they are called here.
 KINDS = {
     "The values look inverted": "inverted",
+    "The values do harm as weights": "harm as weights",
+    "The validation rows disagree with the training rows": "validation rows disagree",
     "The values are flat": "flat",
     "The ensemble members disagree": "members disagree",
     "The values add nothing to the marginal": "no better than the marginal",
@@ -106,8 +108,8 @@ SCENARIOS = {
     "validation labels shuffled": Scenario(WRONG_VALIDATION, spoil=shuffled),
     "validation labels 10 % wrong": Scenario(WRONG_VALIDATION, condition={"noisy_validation": 0.1}),
     "validation labels 40 % wrong": Scenario(WRONG_VALIDATION, condition={"noisy_validation": 0.4}),
-    "flat values (no prior, tiny steps)": Scenario(
-        ("flat",), settings={"prior": "none", "learning_rate": 1e-6}
+    "flat values (no prior, tight bound)": Scenario(
+        ("flat",), settings={"prior": "none", "residual_bound": 0.02}
     ),
     "overfitted to 20 validation rows": Scenario(
         ("overfitted",), condition={"valid": 20}, settings=OVERFITTING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,21 +13,32 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from dvrl.exceptions import DataValuationWarning
+from dvrl.label_fit import LabelFit
 
 __all__ = ["Diagnostics", "diagnose", "warn"]
 
 Floats = NDArray[np.float64]
 
 # Paired over the validation rows; one standard error would raise a wrong alarm in every sixth run.
-INVERTED_STANDARD_ERRORS = 2.0
-# Without per-row rewards the noise is unknown; a difference below 1 % is taken for noise.
-INVERTED_RELATIVE_MARGIN = 0.01
+PAIRED_STANDARD_ERRORS = 2.0
+# A difference below 1 % of the reward is of no account, and noise where it cannot be paired.
+RELATIVE_MARGIN = 0.01
+# A gain over the marginal is measured on the rows that were learned from: it is hardly ever none.
+GAIN_STANDARD_ERRORS = 1.0
+# Healthy members lose up to 4 % of the reward on rows that did not reward them, overfitted ones 50.
+OVERFITTED_MARGIN = 0.1
+OVERFITTED_STANDARD_ERRORS = 1.0
 # Of 100 rows the middle 90 differ by less than a fiftieth: ranks among them are rounding noise.
 FLAT_RANGE = 0.02
 # Members that learned the same thing correlate by .7 and more; below .5 their mean hides a dispute.
 AGREEMENT_LIMIT = 0.5
 # Above this rank correlation the two orders share nearly all of their lowest rows.
 MARGINAL_CORRELATION_LIMIT = 0.98
+# Values as near to their prior as this on average were not learned.
+UNMOVED_DIFFERENCE = 0.002
+# Of the agreement that labels drawn at random would lose: less may be drift between the two tables.
+LABEL_FIT_STANDARD_ERRORS = 2.5
+LABEL_FIT_SHARE = 0.1
 # Every fifth selection replaced: the policy is no longer the one whose gradient is estimated.
 RESAMPLED_LIMIT = 0.2
 # The last quarter of the run should add no more than a tenth of what the run gained in all.
@@ -60,6 +72,9 @@ class Diagnostics:
     reward_gain_late : float or None
         Change of the reward within the last quarter of the run, relative to the range of the
         reward over the run; None for histories too short to tell.
+    estimated_noise_rate : float or None
+        Estimated share of wrong labels among the training rows; None where the marginal does not
+        estimate it.
     converged : bool
     n_iterations, n_fits : int
     stop_reason : str
@@ -85,6 +100,7 @@ class Diagnostics:
     stop_reason: str
     seconds: float
     n_fits: int
+    estimated_noise_rate: float | None = None
     messages: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,6 +119,8 @@ class Diagnostics:
             f" half {self.reward_upper_half:.4g}, lower half {self.reward_lower_half:.4g}",
             f"correlation   with the marginal {_number(self.marginal_correlation, '.3f')},"
             f" between members {_number(self.ensemble_agreement, '.3f')}",
+            "labels        estimated share of wrong ones"
+            f" {_number(self.estimated_noise_rate, '.1%')}",
             f"run           {self.n_iterations} iterations, {self.n_fits} fits,"
             f" {self.seconds:.1f} s, stopped: {self.stop_reason},"
             f" {'converged' if self.converged else 'not converged'}",
@@ -121,8 +139,12 @@ def diagnose(
     reward_marginal: float | None = None,
     members: ArrayLike | None = None,
     label_probability: ArrayLike | None = None,
-    row_rewards_uniform: ArrayLike | None = None,
-    row_rewards_lower_half: ArrayLike | None = None,
+    is_prior: bool = False,
+    row_rewards: Mapping[str, ArrayLike] | None = None,
+    member_row_rewards: ArrayLike | None = None,
+    member_validation_rows: ArrayLike | None = None,
+    validation_fit: LabelFit | None = None,
+    estimated_noise_rate: float | None = None,
     history_held_back: ArrayLike | None = None,
     resampled_share: float = 0.0,
     reached_limit: bool = True,
@@ -146,8 +168,19 @@ def diagnose(
         Values of each ensemble member.
     label_probability : array-like of float, shape (n,), optional
         Of the marginal.
-    row_rewards_uniform, row_rewards_lower_half : array-like of float, shape (m,), optional
-        Per validation row, higher is better: a paired test of the orientation.
+    is_prior : bool
+        Whether the policy started at `label_probability`.
+    row_rewards : mapping of str to array-like of float, shape (m,), optional
+        Rewards of each validation row, higher is better, for paired tests: ``"weighted"``,
+        ``"uniform"``, ``"upper_half"``, ``"lower_half"`` and, with one, ``"marginal"``.
+    member_row_rewards : array-like of float, shape (k, m), optional
+        The same for predictors trained with the values of each member.
+    member_validation_rows : array-like of bool, shape (k, m), optional
+        The validation rows that rewarded each member. Those that did not test it for overfitting.
+    validation_fit : LabelFit, optional
+        How well the validation labels agree with a model of the training rows.
+    estimated_noise_rate : float, optional
+        Copied.
     history_held_back : array-like of float, shape (h,), optional
         Rewards, over the run, on validation rows that the policy does not learn from.
     resampled_share : float
@@ -171,26 +204,39 @@ def diagnose(
         raise ValueError(f"values has shape {values.shape}; pass one number per row.")
     history = _checked(history_reward, "history_reward")
     held_back = None if history_held_back is None else _checked(history_held_back, "held back")
-    correlation = None
+    correlation = distance = None
     if label_probability is not None:
-        correlation = _spearman(values, _like(values, label_probability, "label_probability"))
+        probability = _like(values, label_probability, "label_probability")
+        correlation = _spearman(values, probability)
+        distance = float(np.abs(values - probability).mean()) if is_prior else None
     agreement = None if members is None else _agreement(_checked(members, "members"), values.size)
     gain, settled = _late_gain(history)
     low, high = (float(q) for q in np.quantile(values, [0.05, 0.95]))
     converged = settled or not reached_limit
+    rewards = Rewards(
+        {
+            "weighted": float(reward_weighted),
+            "uniform": float(reward_uniform),
+            "upper_half": float(reward_upper_half),
+            "lower_half": float(reward_lower_half),
+        }
+        | ({} if reward_marginal is None else {"marginal": float(reward_marginal)}),
+        _row_rewards(row_rewards),
+    )
     messages = (
-        _inverted(
-            reward_uniform,
-            reward_upper_half,
-            reward_lower_half,
-            row_rewards_uniform,
-            row_rewards_lower_half,
-        ),
+        _inverted(rewards),
+        _validation_disagrees(validation_fit),
         _flat(low, high),
         _members_disagree(agreement),
-        _no_better_than_marginal(correlation, reward_weighted, reward_marginal),
+        _no_better_than_marginal(correlation, distance, rewards),
         _many_resampled(resampled_share),
-        _validation_overfitted(history, held_back),
+        _validation_overfitted(history, held_back)
+        or _members_overfitted(
+            rewards,
+            "marginal" if is_prior and reward_marginal is not None else "uniform",
+            member_row_rewards,
+            member_validation_rows,
+        ),
         _not_converged(converged, gain),
     )
     return Diagnostics(
@@ -211,6 +257,7 @@ def diagnose(
         stop_reason=stop_reason,
         seconds=float(seconds),
         n_fits=int(n_fits),
+        estimated_noise_rate=estimated_noise_rate,
         messages=tuple(message for message in messages if message is not None),
     )
 
@@ -231,34 +278,72 @@ def warn(diagnostics: Diagnostics, *, stacklevel: int = 2) -> None:
 # --- messages -----------------------------------------------------------------------------------
 
 
-def _inverted(
-    uniform: float,
-    upper: float,
-    lower: float,
-    rows_uniform: ArrayLike | None,
-    rows_lower: ArrayLike | None,
-) -> str | None:
-    """Whether the rows below the median value teach more than all rows together.
+@dataclass(frozen=True)
+class Rewards:
+    """Rewards of the diagnostics' predictors, and of each validation row where there are such."""
 
-    That they teach more than the rows above it is not enough: on clean data the lower half holds
-    the rows near the border between the classes, which can teach more than the easy ones.
+    mean: dict[str, float]
+    rows: dict[str, Floats]
+
+    def clearly_better(self, one: str, other: str) -> bool:
+        """Whether one reward is above another by more than noise and by more than a trifle."""
+        if one in self.rows and other in self.rows:
+            a, b = float(self.rows[one].mean()), float(self.rows[other].mean())
+            if not _positive(self.rows[one] - self.rows[other], PAIRED_STANDARD_ERRORS):
+                return False
+        else:
+            a, b = self.mean[one], self.mean[other]
+        return a - b > RELATIVE_MARGIN * max(abs(a), abs(b))
+
+    def gains(self, one: str, other: str) -> bool:
+        """Whether one reward is above another at all, as far as noise allows to say."""
+        if one in self.rows and other in self.rows:
+            return _positive(self.rows[one] - self.rows[other], GAIN_STANDARD_ERRORS)
+        return self.mean[one] > self.mean[other]
+
+
+def _inverted(rewards: Rewards) -> str | None:
+    """Whether the values turn the predictor the wrong way.
+
+    That the lower half of the rows teaches more than the upper one is not enough: on clean data it
+    holds the rows near the border between the classes, which can teach more than the easy ones. It
+    must teach more than all rows do, or the values must do harm as weights too.
     """
-    if lower <= upper:
+    harm = rewards.clearly_better("uniform", "weighted")
+    lower_above_upper = rewards.mean["lower_half"] > rewards.mean["upper_half"]
+    lower_above_all = lower_above_upper and rewards.clearly_better("lower_half", "uniform")
+    inverted = lower_above_all or (harm and rewards.clearly_better("lower_half", "upper_half"))
+    if not inverted and not harm:
         return None
-    if rows_uniform is not None and rows_lower is not None:
-        rows = _checked(rows_uniform, "row_rewards_uniform")
-        difference = _like(rows, rows_lower, "row_rewards_lower_half") - rows
-        is_inverted = difference.mean() > INVERTED_STANDARD_ERRORS * _standard_error(difference)
-    else:
-        margin = INVERTED_RELATIVE_MARGIN * max(abs(uniform), abs(lower))
-        is_inverted = lower - uniform > margin
-    if not is_inverted:
-        return None
+    mean = rewards.mean
+    numbers = (
+        "a predictor trained with the values as weights reaches a reward of"
+        f" {mean['weighted']:.4g}, with equal weights {mean['uniform']:.4g}, on the upper half of"
+        f" the rows {mean['upper_half']:.4g}, on the lower half {mean['lower_half']:.4g}"
+    )
+    start = "The values look inverted" if inverted else "The values do harm as weights"
     return (
-        "The values look inverted: a predictor trained on the lower half of the rows reaches a"
-        f" reward of {lower:.4g}, one trained on all rows {uniform:.4g}, one trained on the upper"
-        f" half {upper:.4g}. Do not use them; raise kl_weight, add validation rows, or set"
-        " ensemble_size above 1 and fit again."
+        f"{start}: {numbers}. Do not use them; use another marginal, raise kl_weight, add"
+        " validation rows, or set ensemble_size above 1 and fit again."
+    )
+
+
+def _validation_disagrees(fit: LabelFit | None) -> str | None:
+    if fit is None or fit.expected <= fit.chance:
+        return None
+    lost = (fit.expected - fit.found) / (fit.expected - fit.chance)
+    noise = LABEL_FIT_STANDARD_ERRORS * fit.standard_error
+    if lost <= LABEL_FIT_SHARE or fit.expected - fit.found <= noise:
+        return None
+    found = (
+        f"{lost:.0%} of the agreement that training labels show out of sample is lost"
+        if lost < 1
+        else "their labels agree with it no better than labels drawn at random"
+    )
+    return (
+        "The validation rows disagree with the training rows: judged by a model of the training"
+        f" rows alone, {found}. Values follow the validation rows: check whether their labels are"
+        " wrong or swapped, or whether they come from another distribution."
     )
 
 
@@ -281,16 +366,18 @@ def _members_disagree(agreement: float | None) -> str | None:
 
 
 def _no_better_than_marginal(
-    correlation: float | None, weighted: float, marginal: float | None
+    correlation: float | None, distance: float | None, rewards: Rewards
 ) -> str | None:
-    if correlation is None or marginal is None:
+    if correlation is None or "marginal" not in rewards.mean:
         return None
-    if correlation <= MARGINAL_CORRELATION_LIMIT or weighted > marginal:
+    unmoved = distance is not None and distance < UNMOVED_DIFFERENCE
+    same_order = correlation > MARGINAL_CORRELATION_LIMIT
+    if not unmoved and not (same_order and not rewards.gains("weighted", "marginal")):
         return None
     return (
         f"The values add nothing to the marginal (rank correlation {correlation:.3f}, reward"
-        f" {weighted:.4g} against {marginal:.4g}). Use the marginal's label probability, or lower"
-        " kl_weight and raise outer_iterations."
+        f" {rewards.mean['weighted']:.4g} against {rewards.mean['marginal']:.4g}). Use the"
+        " marginal's label probability, or lower kl_weight and raise outer_iterations."
     )
 
 
@@ -318,6 +405,37 @@ def _validation_overfitted(history: Floats, held_back: Floats | None) -> str | N
         f"The run overfits the validation rows: their reward rises while that of held-back rows has"
         f" fallen by {fall:.3g} since its best quarter. Raise kl_weight, lower outer_iterations, or"
         " add validation rows."
+    )
+
+
+def _members_overfitted(
+    rewards: Rewards,
+    reference: str,
+    member_row_rewards: ArrayLike | None,
+    member_validation_rows: ArrayLike | None,
+) -> str | None:
+    """Whether members do better than without learning only on the rows that rewarded them."""
+    if member_row_rewards is None or member_validation_rows is None or not rewards.rows:
+        return None
+    by_member = _checked(member_row_rewards, "member_row_rewards")
+    if by_member.size == 0:
+        return None
+    gains = by_member - rewards.rows[reference]
+    seen = _like(gains, member_validation_rows, "member_validation_rows") > 0
+    own, unseen = _mean_where(gains, seen), _mean_where(gains, ~seen)
+    fall = unseen[~np.isnan(unseen)]
+    optimism = (own - unseen)[~np.isnan(own - unseen)]
+    if fall.size < 2 or optimism.size < 2:
+        return None
+    margin = OVERFITTED_MARGIN * abs(float(rewards.rows[reference].mean()))
+    if -fall.mean() <= margin or not all(
+        _positive(each, OVERFITTED_STANDARD_ERRORS) for each in (-fall, optimism)
+    ):
+        return None
+    return (
+        "The run overfits the validation rows: each member was rewarded by a part of them, on"
+        f" which learning moved the reward by {np.nanmean(own):+.3g}, but by {fall.mean():+.3g} on"
+        " the others. Raise kl_weight, lower outer_iterations, or add validation rows."
     )
 
 
@@ -349,6 +467,25 @@ def _late_gain(history: Floats) -> tuple[float | None, bool]:
     noise = np.hypot(_standard_error(eighths[-1]), _standard_error(eighths[-2]))
     settled = abs(gain) <= LATE_GAIN_LIMIT or abs(change) <= NOISE_STANDARD_ERRORS * noise
     return gain, bool(settled)
+
+
+def _row_rewards(row_rewards: Mapping[str, ArrayLike] | None) -> dict[str, Floats]:
+    rows = {name: _checked(each, name) for name, each in (row_rewards or {}).items()}
+    for name, each in rows.items():
+        _like(next(iter(rows.values())), each, name)
+    return rows
+
+
+def _mean_where(numbers: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """Column means over the places of the mask; NaN where a column has none."""
+    counts = mask.sum(axis=0)
+    means = np.where(mask, numbers, 0.0).sum(axis=0) / np.maximum(counts, 1)
+    return np.where(counts > 0, means, np.nan)
+
+
+def _positive(differences: Floats, standard_errors: float) -> bool:
+    """Whether the mean is above 0 by more than so many of its standard errors."""
+    return bool(differences.mean() > standard_errors * _standard_error(differences))
 
 
 def _standard_error(numbers: Floats) -> float:

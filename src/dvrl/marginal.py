@@ -249,6 +249,26 @@ class Marginal:
             probability = _posterior(own, pool, self.mixing_weight_)
         return _bounded(probability).astype(np.float32)
 
+    def noise_rate(self, Y: ArrayLike, scores: ArrayLike) -> float | None:
+        """Return the estimated share of labels that are wrong.
+
+        Parameters
+        ----------
+        Y : ndarray of shape (n, c)
+        scores : ndarray of shape (n, c)
+
+        Returns
+        -------
+        float or None
+            The mean over rows of the chance that the true class is another than the given label;
+            None without an estimated noise matrix (regression, or another kind than
+            ``"stacked"``).
+        """
+        if self.kind != "stacked" or self.task != "classification":
+            return None
+        labels, said = np.asarray(Y, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+        return float(1.0 - _own_label_posterior(labels, said, self.noise_matrix_).mean())
+
     def state(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what is needed to score and value new rows later.
 

@@ -785,6 +785,8 @@ class TrainingResult:
     seconds : float
         Over all parts of a resumed run.
     n_fits : int
+    validation_masks : (n_members, n_validation_rows) float32
+        1 for the validation rows that rewarded the member; padding is 0.
     """
 
     estimators: DataValueEstimator
@@ -794,6 +796,7 @@ class TrainingResult:
     stop_reason: str
     seconds: float
     n_fits: int
+    validation_masks: NDArray[np.float32]
 
 
 @dataclass
@@ -865,6 +868,7 @@ def train(
         stop_reason=stop_reason,
         seconds=run.seconds,
         n_fits=engine.n_fits,
+        validation_masks=np.asarray(run.members.validation_mask),
     )
 
 

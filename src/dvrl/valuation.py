@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .diagnostics import Diagnostics, diagnose, warn
 from .encoding import ClassEncoder, TargetScaler
+from .label_fit import label_fit
 from .marginal import Marginal
 from .padding import pad, padded_size
 from .preparation import Prepared, prepare
@@ -454,7 +455,8 @@ class _BaseDVRL(BaseEstimator):
 
     def _diagnose(self, data: Prepared) -> None:
         engine, result = self._engine, self._result
-        values = self._trained_members.mean(axis=0)
+        trained = self._trained_members
+        values = trained.mean(axis=0)
         n = len(values)
         rows = None
         if n > DIAGNOSED_ROWS:
@@ -467,27 +469,42 @@ class _BaseDVRL(BaseEstimator):
             # Only the relations between rows are compared, not the total weight.
             return engine.reward((chosen * (n / weights.sum())).astype(np.float32), rows)
 
-        control = None
-        if self.marginal_.kind != "none":
-            scores = self.marginal_.train_scores_
-            control = self.marginal_.label_probability(data.Y, scores)
         upper = np.zeros(n, np.float32)
         upper[np.argsort(values, kind="stable")[n // 2 :]] = 1.0
-        reward_uniform, scores_uniform = judged(np.ones(n, np.float32))
-        reward_lower, scores_lower = judged(1 - upper)
+        weights = {
+            "weighted": np.clip(values, 1e-6, None),
+            "uniform": np.ones(n, np.float32),
+            "upper_half": upper,
+            "lower_half": 1 - upper,
+        }
+        control = None
+        if self.marginal_.kind != "none":
+            control = self.marginal_.label_probability(data.Y, self.marginal_.train_scores_)
+            weights["marginal"] = control
+        outcomes = {name: judged(each) for name, each in weights.items()}
+        rewarded = result.validation_masks[:, np.asarray(engine.problem.validation_mask) > 0] > 0
+        # Members that all validation rows rewarded have none left to be tested on.
+        tested = np.zeros((0, n), np.float32) if rewarded.all() else np.clip(trained, 1e-6, None)
+        members = {str(number): judged(each) for number, each in enumerate(tested)}
         n_drawn = len(result.history["redrawn"]) * engine.program.n_selections
         self.diagnostics_: Diagnostics = diagnose(
             values,
             history_reward=result.history["reward"].mean(axis=1),
-            reward_weighted=judged(np.clip(values, 1e-6, None))[0],
-            reward_uniform=reward_uniform,
-            reward_upper_half=judged(upper)[0],
-            reward_lower_half=reward_lower,
-            reward_marginal=None if control is None else judged(control)[0],
-            members=self._trained_members if len(self._trained_members) > 1 else None,
+            **{f"reward_{name}": reward for name, (reward, _) in outcomes.items()},
+            row_rewards=self._rewards_by_row(outcomes),
+            members=trained if len(trained) > 1 else None,
+            member_row_rewards=list(self._rewards_by_row(members).values()),
+            member_validation_rows=rewarded,
             label_probability=control,
-            row_rewards_uniform=self._row_rewards(scores_uniform),
-            row_rewards_lower_half=self._row_rewards(scores_lower),
+            is_prior=self._prior,
+            validation_fit=label_fit(
+                data.X,
+                data.Y,
+                data.X_validation,
+                data.Y_validation,
+                classification=self._task == "classification",
+            ),
+            estimated_noise_rate=self.marginal_.noise_rate(data.Y, self.marginal_.train_scores_),
             history_held_back=result.held_back[:, 1] if len(result.held_back) else None,
             resampled_share=float(result.history["redrawn"].mean(axis=1).sum() / n_drawn),
             reached_limit=result.stop_reason == "iterations",
@@ -496,6 +513,13 @@ class _BaseDVRL(BaseEstimator):
             seconds=result.seconds,
             n_fits=engine.n_fits,
         )
+
+    def _rewards_by_row(
+        self, outcomes: dict[str, tuple[float, Floats]]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Rewards of each validation row; empty for metrics that are not means over rows."""
+        by_row = {name: self._row_rewards(scores) for name, (_, scores) in outcomes.items()}
+        return {name: each for name, each in by_row.items() if each is not None}
 
     def _row_rewards(self, scores: Floats) -> NDArray[np.float64] | None:
         """Reward of each validation row, for metrics that are means over rows."""
