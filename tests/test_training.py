@@ -219,7 +219,7 @@ def test_the_policy_learns_to_leave_out_a_row_that_harms():
     for gradient in ("through_fit", "antithetic"):
         valuer = DVRLClassifier(
             marginal="none", prior="none", kl_weight=0.0, residual_bound=0.0, gradient=gradient,
-            outer_iterations=200, learning_rate=3e-3, random_state=0, ensemble_size=1,
+            outer_iterations=200, learning_rate=3e-3, random_state=0, ensemble_size=1, inner_l2=1.0,
         ).fit(X, noisy, **validation)  # fmt: skip
         values = valuer.data_values_
         assert values[is_flipped].mean() < values[~is_flipped].mean() - 0.1
@@ -239,7 +239,7 @@ def test_jobs_do_not_change_the_values():
 def test_pretrained_states():
     base = fitted()
     persistent = {"inner_iterations": 5, "predictor_start": "reset", "gradient": "reinforce",
-                  "n_selections": 2}  # fmt: skip
+                  "n_selections": 2, "inner_l2": 1.0, "validation_share": 1.0}  # fmt: skip
     fresh = fitted(**persistent)
     warm = fitted(**persistent, pretrained="all_rows")
     handed = fitted(**persistent, pretrained=base.predictor_.params)
@@ -274,7 +274,9 @@ def replace_or_die(source, target):
 os.replace = replace_or_die
 X, y = make_classification(140, 4, n_informative=3, n_redundant=0, random_state=0)
 X = X.astype("float32")
-valuer = DVRLClassifier(outer_iterations=12, ensemble_size=2, random_state=0, checkpoint=path)
+valuer = DVRLClassifier(
+    outer_iterations=12, ensemble_size=2, random_state=0, marginal="cross_fit", checkpoint=path
+)
 valuer.fit(X[:100], y[:100], X_val=X[100:], y_val=y[100:])
 """
 
@@ -379,7 +381,8 @@ def test_all_engines_tell_of_the_same_run():
     def log_loss_on_the_host(estimator, X, y):
         return -log_loss(y, estimator.predict_proba(X).astype(np.float64))
 
-    settings = {"gradient": "antithetic", "n_selections": 4, "learning_rate": 0.02, "l2": 1.0}
+    settings = {"gradient": "antithetic", "n_selections": 4, "learning_rate": 0.02,
+                "inner_l2": 1.0, "validation_share": 1.0, "marginal": "out_of_bag"}  # fmt: skip
     fused = fitted(**settings)
     hosted = fitted(**settings, metric=log_loss_on_the_host)
     boxed = fitted(**settings, predictor=LogisticRegression(C=1.0, tol=1e-6))
@@ -399,7 +402,8 @@ def test_engines_share_their_mini_batches():
         return -log_loss(y, estimator.predict_proba(X).astype(np.float64))
 
     settings = {"gradient": "antithetic", "n_selections": 4, "inner_iterations": 5,
-                "inner_batch_size": 16, "outer_iterations": 5}  # fmt: skip
+                "inner_batch_size": 16, "outer_iterations": 5,
+                "validation_share": 1.0}  # fmt: skip
     fused = fitted(**settings)
     hosted = fitted(**settings, metric=log_loss_on_the_host)
     assert np.ptp(fused.history_["reward"]) > 0.005

@@ -296,7 +296,7 @@ class _BaseDVRL(BaseEstimator):
         self.marginal_ = self._fit_marginal(settings, data, seed)
         self._learn(settings, data, seed)
         self._value_training_rows(data)
-        self._diagnose(data)
+        self._diagnose(settings, data)
         self._fit_final(settings, X, data, seed)
         del self._engine, self._result
         warn(self.diagnostics_)
@@ -453,7 +453,7 @@ class _BaseDVRL(BaseEstimator):
 
     # ------------------------------------------------------------------ what the run says of itself
 
-    def _diagnose(self, data: Prepared) -> None:
+    def _diagnose(self, settings: Settings, data: Prepared) -> None:
         engine, result = self._engine, self._result
         trained = self._trained_members
         values = trained.mean(axis=0)
@@ -507,7 +507,10 @@ class _BaseDVRL(BaseEstimator):
             estimated_noise_rate=self.marginal_.noise_rate(data.Y, self.marginal_.train_scores_),
             history_held_back=result.held_back[:, 1] if len(result.held_back) else None,
             resampled_share=float(result.history["redrawn"].mean(axis=1).sum() / n_drawn),
-            reached_limit=result.stop_reason == "iterations",
+            # The automatic number of iterations ends a run early on purpose: it holds the policy
+            # near its prior, and more would overfit the validation rows.
+            reached_limit=result.stop_reason == "iterations"
+            and settings.outer_iterations != "auto",
             n_iterations=result.n_iterations,
             stop_reason=result.stop_reason,
             seconds=result.seconds,
