@@ -15,6 +15,7 @@ from dvrl.padding import pad, padded_size
 
 from .base import Parameters, TraceablePredictor
 from .linear import LinearPredictor
+from .links import raw_scores
 from .mlp import MLPPredictor
 
 __all__ = ["FittedTraceable", "final_form", "fit_once", "fit_traceable", "named_predictor"]
@@ -80,6 +81,8 @@ class FittedTraceable:
 
     def scores(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return scores `(k, n_outputs)` for encoded rows."""
+        if isinstance(self.predictor, LinearPredictor):
+            return self._linear_scores(X)
         parts = [np.empty((0, self.n_outputs), np.float32)]
         for start in range(0, len(X), SCORED_ROWS):
             block = X[start : start + SCORED_ROWS]
@@ -87,6 +90,12 @@ class FittedTraceable:
             scored = _scores(self.predictor, self.n_outputs, self.params, padded)
             parts.append(np.asarray(scored)[: len(block)])
         return np.concatenate(parts)
+
+    def _linear_scores(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Sums in double precision: in single, a row's last digits depend on its place in `X`."""
+        weight, bias = (np.asarray(self.params[name], np.float64) for name in ("weight", "bias"))
+        raw = np.asarray(X, np.float64) @ weight[: X.shape[1]] + bias
+        return np.asarray(raw_scores(jnp.asarray(raw, jnp.float32), self.n_outputs))
 
 
 @partial(jax.jit, static_argnames=("predictor", "n_outputs"))
