@@ -194,8 +194,8 @@ def test_strict_counts_for_the_uses_too(tmp_path: Path, tables, command, monkeyp
 
     diagnose = DVRLClassifier._diagnose
 
-    def flagged(self, data):
-        diagnose(self, data)
+    def flagged(self, *inputs):
+        diagnose(self, *inputs)
         assert isinstance(self.diagnostics_, Diagnostics)
         self.diagnostics_ = dataclasses.replace(self.diagnostics_, messages=("Flat.",))
 
