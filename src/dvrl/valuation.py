@@ -738,7 +738,7 @@ _REGRESSOR_EXAMPLE = """
     >>> from sklearn.datasets import load_diabetes
     >>> from dvrl import DVRLRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> valuation = DVRLRegressor(random_state=0)
+    >>> valuation = DVRLRegressor(kl_weight=1.0, random_state=0)
     >>> _ = valuation.fit(X[:200], y[:200], X_val=X[200:300], y_val=y[200:300])
     >>> bool((valuation.data_values_ >= 0).all() and (valuation.data_values_ <= 1).all())
     True

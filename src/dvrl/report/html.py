@@ -213,13 +213,14 @@ def report_of(
 
     Examples
     --------
-    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.datasets import load_breast_cancer
     >>> from dvrl import DVRLClassifier
     >>> import tempfile
-    >>> X, y = load_iris(return_X_y=True, as_frame=True)
-    >>> valuer = DVRLClassifier(random_state=0, outer_iterations=50).fit(X, y)
-    >>> report_of(valuer, X, y, Path(tempfile.mkdtemp()) / "iris.html").name
-    'iris.html'
+    >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    >>> X, y = X[:300], y[:300]
+    >>> valuer = DVRLClassifier(random_state=0).fit(X, y)
+    >>> report_of(valuer, X, y, Path(tempfile.mkdtemp()) / "cells.html").name
+    'cells.html'
     """
     from sklearn.utils.validation import check_is_fitted
 
