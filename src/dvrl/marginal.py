@@ -17,6 +17,7 @@ from .reference import (
     CrossFitted,
     OutOfBagForest,
     Reference,
+    classes_of,
     default_forest,
     draw_seed,
     pool_scores,
@@ -407,7 +408,7 @@ class Marginal:
         with nullcontext() if self.model is not None else quiet_convergence():
             if self.kind == "cross_fit":
                 return reference.fit(X, Y, None, rng)
-            target = np.argmax(Y, axis=1) if self.task == "classification" else Y[:, 0]
+            target = classes_of(Y, self.task)
             alone = slice(n_train, None)
             seed = draw_seed(rng)
             reference.models = [reference.fit_model(X[alone], target[alone], None, seed)]
@@ -421,7 +422,12 @@ class Marginal:
         """
         scores: list[Floats] = []
         weights: NDArray[np.float64] | None = None
-        for _ in range(2):
+        pooled = np.zeros((0, self.n_outputs_), np.float32)
+        for is_second in (False, True):
+            if is_second:
+                self._fit_noise(Y[:n_train], pooled[:n_train])
+                weights = np.ones(len(X))
+                weights[:n_train] = self._kept_probability(Y[:n_train], pooled[:n_train])
             references = standard_references(
                 len(X),
                 X.shape[1],
@@ -437,9 +443,6 @@ class Marginal:
             every = np.stack(scores)
             self.pool_weights_ = pool_weights(every[:, n_train:], Y[n_train:], self.task)
             pooled = pool_scores(every, self.pool_weights_, self.task)
-            self._fit_noise(Y[:n_train], pooled[:n_train])
-            weights = np.ones(len(X))
-            weights[:n_train] = self._kept_probability(Y[:n_train], pooled[:n_train])
         return pooled
 
     def _kept_probability(self, Y: Floats, scores: Floats) -> NDArray[Any]:
