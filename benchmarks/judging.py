@@ -56,6 +56,15 @@ class Judge:
         case = self.case
         return self.score(case.matrix, case.y, np.clip(weights, SMALLEST_WEIGHT, None))
 
+    def weighted_and_validation(self, weights: Values) -> float:
+        """Score of the model trained on all rows with these weights, and on validation rows."""
+        case = self.case
+        return self.score(
+            np.vstack([case.matrix, case.matrix_val]),
+            np.concatenate([case.y, case.y_val]),
+            np.concatenate([np.clip(weights, SMALLEST_WEIGHT, None), np.ones(len(case.y_val))]),
+        )
+
     def controls(self) -> dict[str, float]:
         """Scores of training without any values."""
         case, right = self.case, ~self.case.is_wrong
@@ -145,6 +154,7 @@ def record(
             "messages": valued.messages,
             **detection(valued.values, case.is_wrong),
             "weighted": judge.weighted(valued.weights),
+            "weighted_and_validation": judge.weighted_and_validation(valued.weights),
             **(more(case, judge, valued) if more else {}),
         }
         ledger.add({**line, **environment()})

@@ -126,10 +126,12 @@ def test_train_saves_another_model_than_the_predictor_and_score_uses_it(tmp_path
         *rows_of(tables),
         *("--drop", "wrong", "--test", tables["test"], "--final", "gradient_boosting"),
         *("--scheme", "pruning", "--fraction", "0.2", "-o", model, "--report", report),
+        *("--final-rows", "both"),
         *QUICK,
     )
     assert result.exit_code == 0, result.output
     assert "HistGradientBoostingClassifier trained on 160 of 200 rows" in result.stdout
+    assert "Validation rows were trained on, too." in result.stdout
     assert "lowest 20% removed" in result.stdout
     assert "values as weights" in report.read_text()
     result = run("score", model, tables["test"], "--id", "who", "-o", scored)
@@ -166,6 +168,7 @@ def test_bad_input_of_the_uses_is_one_sentence_and_writes_nothing(tmp_path: Path
     out = ("-o", tmp_path / "out.csv")
     cases = [
         (["detect", tmp_path / "absent.csv", *target, *out], "no file"),
+        (["train", train, *target, *out, "--final-rows", "both"], "name them with --valid"),
         (["detect", train, *target, *out, "--known-errors", "mean radius"], "true and false"),
         (["detect", train, *target, *out, "--known-errors", "nobody"], "no column 'nobody'"),
         (["detect", train, *target, *out, "--report", tmp_path / "r.pdf"], "ending"),

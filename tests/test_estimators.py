@@ -276,6 +276,30 @@ def test_a_final_predictor_of_another_kind():
     assert valuer.score(X, y) > 0.7
 
 
+@pytest.mark.parametrize("final", [None, LogisticRegression()])
+def test_validation_rows_in_the_final_fit(final):
+    X, y = classes()
+    rows = {"X": X[:60], "y": y[:60], "X_val": X[60:], "y_val": y[60:]}
+    plain, both = (
+        DVRLClassifier(final_predictor=final, final_rows=which, **QUICK).fit(**rows)
+        for which in ("training", "both")
+    )
+    np.testing.assert_array_equal(plain.data_values_, both.data_values_)
+    weights = np.append(both.data_values_, np.ones(len(X) - 60))
+    expected = LogisticRegression().fit(both.encoder_.transform(X), y, sample_weight=weights)
+    np.testing.assert_allclose(
+        both.predict_proba(X), expected.predict_proba(both.encoder_.transform(X)), atol=1e-3
+    )
+    assert np.abs(plain.predict_proba(X) - both.predict_proba(X)).max() > 0.01
+    held_out = [
+        DVRLClassifier(final_predictor=final, final_rows=which, **QUICK).fit(X, y).predict_proba(X)
+        for which in ("training", "both")
+    ]
+    np.testing.assert_array_equal(*held_out)  # rows held out are among the training rows already
+    with pytest.raises(ValueError, match="use one of training, both"):
+        DVRLClassifier(final_rows="all", **QUICK).fit(X, y)
+
+
 def test_ensemble_spread():
     X, y = classes()
     single = DVRLClassifier(**QUICK).fit(X, y)

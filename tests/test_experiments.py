@@ -199,6 +199,7 @@ def test_robust_comparison_trains_on_what_it_says(rng, container):
         "marginal as weights": 200,
         "validation rows alone": 40,
         "all rows and validation rows": 240,
+        "values as weights, and validation rows": 240,
         "clean rows only (oracle)": 120,
         "DVRL's own predictor": 200,
     }

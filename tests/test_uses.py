@@ -27,7 +27,7 @@ from dvrl.experiments import (
     train_robust,
 )
 from dvrl.experiments import suspects as suspects_module
-from dvrl.experiments.fitting import MODEL_NAMES, log_likelihood, model_by_name
+from dvrl.experiments.fitting import MODEL_NAMES, log_likelihood, model_by_name, with_encoding
 
 # ------------------------------------------------------------------------------------ removal
 
@@ -224,6 +224,24 @@ def test_robust_training_undoes_the_noise_with_perfect_values(scheme):
     assert model.score(X[300:], y[300:]) > plain.score(X[300:], y[300:]) + 0.02
 
 
+@pytest.mark.parametrize("scheme", ["weights", "pruning"])
+def test_robust_training_on_validation_rows_too(scheme):
+    X, y, noisy, is_corrupted = _noisy_problem(noise=0.4)
+    values = np.where(is_corrupted, 0.2, 0.9)
+    model = train_robust(
+        SimpleNamespace(data_values_=values), X[:200], noisy, LogisticRegression(), scheme=scheme,
+        fraction=0.4, final_rows="both", X_val=X[200:300], y_val=y[200:300],
+    )  # fmt: skip
+    kept = ~is_corrupted if scheme == "pruning" else np.ones(200, bool)
+    weights = np.ones(kept.sum()) if scheme == "pruning" else values
+    expected = with_encoding(LogisticRegression()).fit(
+        np.vstack([X[:200][kept], X[200:300]]),
+        np.concatenate([noisy[kept], y[200:300]]),
+        model__sample_weight=np.append(weights, np.ones(100)),
+    )
+    np.testing.assert_allclose(model.predict_proba(X), expected.predict_proba(X), atol=1e-3)
+
+
 def test_robust_training_takes_frames_and_models_without_weights(small_table):
     X, y = small_table.drop(columns="label"), small_table["label"]
     values = np.where(np.arange(60) < 20, 0.1, 0.9)
@@ -238,6 +256,8 @@ def test_robust_training_takes_frames_and_models_without_weights(small_table):
     ("options", "cause"),
     [
         ({"scheme": "hope"}, "weights, pruning"),
+        ({"final_rows": "all"}, "'training' or 'both'"),
+        ({"final_rows": "both"}, "pass X_val and y_val"),
         ({"scheme": "pruning"}, "validation rows"),
     ],
 )

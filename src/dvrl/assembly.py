@@ -25,6 +25,7 @@ from .predictors.traceable import (
     fit_traceable,
     named_predictor,
 )
+from .preparation import WeightedRows
 from .rewards import Reward, make_reward
 from .settings import CONVERGED, Settings, check_selections
 from .training import (
@@ -393,14 +394,11 @@ def fit_final_predictor(
     task: str,
     coder: Any,
     settings: Settings,
-    X: Any,
-    y: NDArray[Any],
-    matrix: Floats,
-    weights: Floats,
+    rows: WeightedRows,
     n_jobs: int | None,
     seed: int,
 ) -> tuple[FittedTraceable | FittedBlackBox, bool]:
-    """Train the robust predictor on all rows, with the values as weights.
+    """Train the robust predictor on weighted rows.
 
     Returns
     -------
@@ -411,14 +409,15 @@ def fit_final_predictor(
     traceable = traceable_predictor(predictor, task, settings)
     if traceable is not None:
         fitted = fit_traceable(
-            final_form(traceable, len(matrix)),
-            matrix,
-            coder.encode(y),
-            weights,
+            final_form(traceable, len(rows.matrix)),
+            rows.matrix,
+            coder.encode(rows.y),
+            rows.weights,
             l2=final_l2(settings),
             seed=seed,
         )
         return fitted, False
     original = shows_original_rows(predictor)
     black_box = BlackBoxPredictor(predictor, coder, n_jobs=n_jobs, random_state=seed)
-    return black_box.fit(X if original else matrix, y, weights), original
+    shown = rows.X if original else rows.matrix
+    return black_box.fit(shown, rows.y, rows.weights), original

@@ -24,6 +24,7 @@ __all__ = [
     "hold_out_validation",
     "n_rows",
     "row_index",
+    "stack_rows",
     "take_rows",
 ]
 
@@ -140,6 +141,35 @@ def take_rows(X: Any, indices: ArrayLike) -> Any:
     if hasattr(X, "tocsr"):
         return X.tocsr()[positions]
     return np.asarray(X)[positions]
+
+
+def stack_rows(first: Any, second: Any) -> Any:
+    """Put the rows of two tables of the same kind under each other.
+
+    Parameters
+    ----------
+    first : array-like, sparse matrix or frame
+    second : like first
+        The columns of a frame may come in another order.
+
+    Returns
+    -------
+    array, sparse matrix or frame
+        Columns in the order of the first.
+    """
+    if hasattr(first, "tocsr"):
+        from scipy.sparse import vstack
+
+        return vstack([first, second]).tocsr()
+    if _is_instance(first, "pandas", "DataFrame"):
+        import pandas as pd
+
+        if not hasattr(second, "columns"):
+            second = pd.DataFrame(np.asarray(second), columns=first.columns)
+        return pd.concat([first, second[list(first.columns)]], ignore_index=True)
+    if _is_instance(first, "polars", "DataFrame"):
+        return first.vstack(second.select(first.columns))
+    return np.concatenate([np.asarray(first), np.asarray(second)])
 
 
 # --------------------------------------------------------------------------------------------

@@ -17,10 +17,11 @@ from .encoding import (
     check_validation,
     hold_out_validation,
     row_index,
+    stack_rows,
     take_rows,
 )
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "WeightedRows", "prepare"]
 
 Floats = NDArray[np.float32]
 
@@ -68,6 +69,35 @@ class Prepared:
     def own_rows(self) -> tuple[Any, NDArray[Any], Any, NDArray[Any]]:
         """The caller's training rows and labels, and validation rows and labels."""
         return self.own_X, self.own_y, self.own_X_validation, self.own_y_validation
+
+
+@dataclass(frozen=True)
+class WeightedRows:
+    """Rows for a final fit.
+
+    Attributes
+    ----------
+    X : array-like or frame
+        As the caller wrote them.
+    y : (n,) array
+    matrix : (n, d) float32
+        The same rows encoded.
+    weights : (n,) float32
+    """
+
+    X: Any
+    y: NDArray[Any]
+    matrix: Floats
+    weights: Floats
+
+    def and_more(self, other: WeightedRows) -> WeightedRows:
+        """These rows and others below them."""
+        return WeightedRows(
+            stack_rows(self.X, other.X),
+            np.concatenate([self.y, other.y]),
+            np.concatenate([self.matrix, other.matrix]),
+            np.concatenate([self.weights, other.weights]),
+        )
 
 
 def prepare(

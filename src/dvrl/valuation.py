@@ -20,7 +20,7 @@ from .encoding import ClassEncoder, TargetScaler
 from .label_fit import label_fit
 from .marginal import Marginal
 from .padding import pad, padded_size
-from .preparation import Prepared, prepare
+from .preparation import Prepared, WeightedRows, prepare
 from .settings import SETTING_NAMES, Settings, make_settings
 
 __all__ = ["DVRLClassifier", "DVRLRegressor", "load"]
@@ -28,6 +28,7 @@ __all__ = ["DVRLClassifier", "DVRLRegressor", "load"]
 Floats = NDArray[np.float32]
 
 VALUED_ROWS = 65_536
+FINAL_ROWS = ("training", "both")
 # Rows on which the diagnostics' own predictors are trained; more would only cost time.
 DIAGNOSED_ROWS = 20_000
 FORMAT_KIND = "valuation"
@@ -123,6 +124,10 @@ _PARAMETERS_DOC = """
         Share of the rows held out when `fit` gets no validation rows.
     final_predictor : object, default=None
         Model behind `predict`, trained with the values as weights; default: the predictor.
+    final_rows : "training" or "both", default="training"
+        Rows that this model is trained on. ``"both"`` adds the validation rows that were passed
+        to `fit`, with weight 1: the better model where they are clean, but no score on them says
+        anything any more.
     checkpoint : str or path, default=None
         File to keep the run in while it goes on.
     resume : bool, default=False
@@ -208,6 +213,7 @@ class _BaseDVRL(BaseEstimator):
         stopping_fraction: float | None = None,
         validation_fraction: float = 0.2,
         final_predictor: Any = None,
+        final_rows: str = "training",
         checkpoint: str | Path | None = None,
         resume: bool = False,
         callback: Any = None,
@@ -247,6 +253,7 @@ class _BaseDVRL(BaseEstimator):
         self.stopping_fraction = stopping_fraction
         self.validation_fraction = validation_fraction
         self.final_predictor = final_predictor
+        self.final_rows = final_rows
         self.checkpoint = checkpoint
         self.resume = resume
         self.callback = callback
@@ -303,6 +310,10 @@ class _BaseDVRL(BaseEstimator):
         return self
 
     def _settings(self) -> Settings:
+        if self.final_rows not in FINAL_ROWS:
+            raise ValueError(
+                f"final_rows is {self.final_rows!r}; use one of {', '.join(FINAL_ROWS)}."
+            )
         given = {name: getattr(self, name) for name in SETTING_NAMES}
         return make_settings(self.preset, given)
 
@@ -549,15 +560,24 @@ class _BaseDVRL(BaseEstimator):
             task=self._task,
             coder=self.coder_,
             settings=settings,
-            X=X,
-            y=data.labels,
-            matrix=data.matrix,
-            weights=self.data_values_.astype(np.float32),
+            rows=self._final_rows(X, data),
             n_jobs=self.n_jobs,
             seed=seed,
         )
         if self.marginal_.kind == "none":  # the reasons of `suspects` then come from here
             self._label_scores = self.predictor_.scores(X if self._original_rows else data.matrix)
+
+    def _final_rows(self, X: Any, data: Prepared) -> WeightedRows:
+        """Training rows by their values; validation rows too, where that is asked for.
+
+        Rows that were held out for validation are training rows with values of their own.
+        """
+        rows = WeightedRows(X, data.labels, data.matrix, self.data_values_.astype(np.float32))
+        if self.final_rows == "training" or data.held is not None:
+            return rows
+        y = data.own_y_validation
+        ones = np.ones(len(y), np.float32)
+        return rows.and_more(WeightedRows(data.own_X_validation, y, data.X_validation, ones))
 
     def _scores(self, X: Any) -> Floats:
         check_is_fitted(self)

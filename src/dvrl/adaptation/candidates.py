@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..encoding import take_rows
+from ..encoding import stack_rows, take_rows
 from ..predictors.blackbox import BlackBoxPredictor
 from .outcomes import NumberOutcome
-from .rows import Rows, stack_rows
+from .rows import Rows
 from .values import density_ratio, label_agreement, learned_values
 
 __all__ = ["CONTROLS", "Candidate", "Domains", "FittedCandidate"]

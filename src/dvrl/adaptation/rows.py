@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length
 
-from ..encoding import FeatureEncoder, n_rows
+from ..encoding import FeatureEncoder, n_rows, stack_rows
 
-__all__ = ["RowEncoder", "Rows", "check_labels", "stack_rows"]
+__all__ = ["RowEncoder", "Rows", "check_labels"]
 
 # Columns of the dense stand-in for a sparse matrix that the data value estimator is shown.
 N_COMPONENTS = 100
@@ -172,21 +172,6 @@ def _check_same_columns(X_source: Any, X_target: Any) -> None:
             f"X_source has {shapes[0][1]} columns and X_target {shapes[1][1]}; pass the same "
             "features for both domains."
         )
-
-
-def stack_rows(first: Any, second: Any) -> Any:
-    """One table from two of the same kind; columns in the order of the first."""
-    if hasattr(first, "tocsr"):
-        from scipy.sparse import vstack
-
-        return vstack([first, second]).tocsr()
-    if hasattr(first, "iloc"):
-        import pandas as pd
-
-        return pd.concat([first, second[list(first.columns)]], ignore_index=True)
-    if hasattr(first, "columns"):
-        return first.vstack(second.select(first.columns))
-    return np.concatenate([np.asarray(first), np.asarray(second)])
 
 
 def check_labels(X: Any, y: Any, name: str) -> NDArray[Any]:

@@ -27,9 +27,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
-from ..encoding import TargetScaler
+from ..encoding import TargetScaler, stack_rows
 from .outcomes import ClassOutcome, NumberOutcome
-from .rows import Rows, stack_rows
+from .rows import Rows
 
 __all__ = [
     "VALUES",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dvrl.cli.base import EXIT_CODES, app
-from dvrl.cli.errors import one_sentence_errors
+from dvrl.cli.errors import InputError, one_sentence_errors
 from dvrl.cli.inputs import check_distinct, check_inputs, check_output
 from dvrl.cli.options import (
     MODEL_NAME,
@@ -67,6 +67,13 @@ class Scheme(StrEnum):
     pruning = "pruning"
 
 
+class FinalRows(StrEnum):
+    """What the model is trained on in the end."""
+
+    training = "training"
+    both = "both"
+
+
 @app.command("train", epilog=EXIT_CODES)
 def train_model(
     ctx: typer.Context,
@@ -103,6 +110,10 @@ def train_model(
             help="Share that pruning removes; by default chosen on the validation rows.",
         ),
     ] = None,
+    final_rows: Annotated[
+        FinalRows,
+        typer.Option(help="Train on the validation rows (--valid), too, with weight 1: both."),
+    ] = FinalRows.training,
     report: Report = None,
     task: TaskName = Task.auto,
     predictor: PredictorName = None,
@@ -132,6 +143,8 @@ def train_model(
         if report is not None:
             check_output(report, REPORT_ENDINGS)
         check_distinct([train, valid, test, output, report])
+        if final_rows is FinalRows.both and valid is None:
+            raise InputError("--final-rows both trains on validation rows; name them with --valid.")
 
         from dvrl.experiments.removal import choose_fraction
         from dvrl.experiments.robust import train_robust, with_predictor
@@ -157,12 +170,21 @@ def train_model(
         if scheme is Scheme.pruning and fraction is None:
             choice = choose_fraction(*run.split, predictor=model, n_jobs=n_jobs, random_state=seed)
             fraction = choice.fraction
+        added = final_rows is FinalRows.both
         fitted = train_robust(
-            run.valuer, rows.X, rows.y, model, scheme=scheme.value, fraction=fraction
+            run.valuer,
+            rows.X,
+            rows.y,
+            model,
+            scheme=scheme.value,
+            fraction=fraction,
+            final_rows=final_rows.value,
+            X_val=run.split.X_val if added else None,
+            y_val=run.split.y_val if added else None,
         )
         with_predictor(run.valuer, fitted).save(output)
         written = [output]
-        headline = _headline(model, scheme, fraction, len(rows.y))
+        headline = _headline(model, scheme, fraction, len(rows.y), added=added)
         say(console, headline)
         comparison = None if tested is None else _compare(run, tested, model, fraction)
         if comparison is not None:
@@ -179,13 +201,16 @@ def train_model(
         run.finish(strict)
 
 
-def _headline(model: Any, scheme: Scheme, fraction: float | None, n_rows: int) -> str:
+def _headline(
+    model: Any, scheme: Scheme, fraction: float | None, n_rows: int, *, added: bool
+) -> str:
     """What was trained, on what."""
     name = type(model).__name__
+    more = " Validation rows were trained on, too." if added else ""
     if scheme is Scheme.weights:
-        return f"{name} trained on {n_rows:,} rows with the data values as weights."
+        return f"{name} trained on {n_rows:,} rows with the data values as weights.{more}"
     left = n_rows - round((fraction or 0.0) * n_rows)
-    return f"{name} trained on {left:,} of {n_rows:,} rows, without those of lowest value."
+    return f"{name} trained on {left:,} of {n_rows:,} rows, without those of lowest value.{more}"
 
 
 def _compare(run: Valuation, tested: Any, model: Any, fraction: float | None) -> pd.DataFrame:

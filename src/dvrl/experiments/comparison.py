@@ -185,7 +185,7 @@ def _schemes(
     prune_fraction: float,
 ) -> Iterator[tuple[str, Any, NDArray[Any], NDArray[np.floating] | None]]:
     """Yield the name, rows, targets and weights of every way to train."""
-    from dvrl.encoding import take_rows
+    from dvrl.encoding import stack_rows, take_rows
 
     y, y_val = np.asarray(y), np.asarray(y_val)
     marginal = getattr(valuer, "marginal_values_", None)
@@ -197,7 +197,9 @@ def _schemes(
     if marginal is not None:
         yield "marginal as weights", X, y, np.asarray(marginal)
     yield "validation rows alone", X_val, y_val, None
-    yield "all rows and validation rows", _stack(X, X_val), np.concatenate([y, y_val]), None
+    both = stack_rows(X, X_val), np.concatenate([y, y_val])
+    yield "all rows and validation rows", *both, None
+    yield "values as weights, and validation rows", *both, np.append(values, np.ones(len(y_val)))
     if is_corrupted is not None:
         clean = np.flatnonzero(~np.asarray(is_corrupted, dtype=bool))
         yield "clean rows only (oracle)", take_rows(X, clean), y[clean], None
@@ -232,14 +234,3 @@ def _found(
     # A straight line through a block of equal values is the mean over its random orders.
     result = np.interp(shares * len(values), looked_at, found) / found[-1]
     return np.asarray(result, dtype=np.float64)
-
-
-def _stack(X: Any, X_more: Any) -> Any:
-    """One table from two of the same kind."""
-    if hasattr(X, "iloc"):
-        import pandas as pd
-
-        return pd.concat([X, X_more])
-    if hasattr(X, "columns"):
-        return X.vstack(X_more)
-    return np.concatenate([np.asarray(X), np.asarray(X_more)])

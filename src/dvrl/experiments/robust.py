@@ -6,8 +6,9 @@ import copy
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from dvrl.encoding import stack_rows
 from dvrl.experiments.fitting import Scorer, fit_weighted, with_encoding
 from dvrl.experiments.removal import choose_fraction, prune
 
@@ -24,6 +25,7 @@ def train_robust(
     *,
     scheme: str = "weights",
     fraction: float | None = None,
+    final_rows: str = "training",
     X_val: Any = None,
     y_val: ArrayLike | None = None,
     scorer: Scorer | None = None,
@@ -47,8 +49,11 @@ def train_robust(
     fraction : float, optional
         Share of the rows that pruning removes; by default chosen on the validation rows, see
         :func:`choose_fraction`.
+    final_rows : {"training", "both"}
+        ``"both"``: train on the validation rows, too, with weight 1. The better model where they
+        are clean, but no score on them says anything any more.
     X_val, y_val : like X and y, optional
-        Validation rows, where the fraction is to be chosen.
+        Validation rows, where the fraction is to be chosen or where they are trained on.
     scorer : callable, optional
         What the fraction is chosen by, ``scorer(estimator, X, y)``.
     random_state : int
@@ -62,8 +67,8 @@ def train_robust(
     Raises
     ------
     ValueError
-        For an unknown scheme, rows other than those that were valued, or where the fraction
-        cannot be chosen.
+        For an unknown scheme, rows other than those that were valued, or where validation rows
+        are needed and missing.
 
     Examples
     --------
@@ -77,6 +82,10 @@ def train_robust(
     """
     if scheme not in SCHEMES:
         raise ValueError(f"scheme is {scheme!r}; use one of {', '.join(SCHEMES)}.")
+    if final_rows not in ("training", "both"):
+        raise ValueError(f"final_rows is {final_rows!r}; use 'training' or 'both'.")
+    if final_rows == "both" and (X_val is None or y_val is None):
+        raise ValueError("final_rows='both' trains on validation rows; pass X_val and y_val.")
     y = np.asarray(y)
     values = np.asarray(valuer.data_values_, dtype=np.float64)
     if len(values) != len(y):
@@ -85,8 +94,28 @@ def train_robust(
             "pass the rows that were valued."
         )
     model = with_encoding(final_model)
-    if scheme == "weights":
-        return fit_weighted(model, X, y, values)
+    weights: NDArray[np.float64] | None = values
+    if scheme == "pruning":
+        X, y = _pruned(values, X, y, fraction, final_model, X_val, y_val, scorer, random_state)
+        weights = None
+    if final_rows == "both":
+        X, y = stack_rows(X, X_val), np.concatenate([y, np.asarray(y_val)])
+        weights = None if weights is None else np.append(weights, np.ones(len(y) - len(weights)))
+    return fit_weighted(model, X, y, weights)
+
+
+def _pruned(
+    values: NDArray[np.float64],
+    X: Any,
+    y: NDArray[Any],
+    fraction: float | None,
+    final_model: Any,
+    X_val: Any,
+    y_val: ArrayLike | None,
+    scorer: Scorer | None,
+    random_state: int,
+) -> tuple[Any, NDArray[Any]]:
+    """Rows without those of lowest value."""
     if fraction is None:
         if X_val is None or y_val is None:
             raise ValueError(
@@ -104,7 +133,7 @@ def train_robust(
             random_state=random_state,
         ).fraction
     kept = prune(values, X, y, fraction)
-    return model.fit(kept.X, kept.y)
+    return kept.X, kept.y
 
 
 def with_predictor(valuer: Any, model: Any) -> Any:
