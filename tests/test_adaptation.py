@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
 from dvrl import AdaptedClassifier, AdaptedRegressor, DataValuationWarning
-from dvrl.adaptation.candidates import Candidate, Domains, augmented
+from dvrl.adaptation.candidates import Candidate, Domains, augmented, draw_rows
 from dvrl.adaptation.outcomes import METRICS, make_outcome
 from dvrl.adaptation.rows import RowEncoder
 from dvrl.adaptation.selection import mix
@@ -132,7 +132,7 @@ def test_density_ratio_prefers_rows_like_the_target():
     rng = np.random.default_rng(0)
     X_source, X_target = rng.normal(size=(400, 2)), rng.normal((2.0, 0.0), size=(100, 2))
     source, target = RowEncoder(False, 0).fit(X_source, X_target, AdaptedClassifier())
-    odds = density_ratio(LogisticRegression(), source, target)
+    odds = density_ratio(LogisticRegression(), source, target, max_source_rows=1000, seed=0)
     assert np.corrcoef(np.log(odds), X_source[:, 0])[0, 1] > 0.99
     # Equal weights of the domains: the odds are near 1 half-way between them.
     assert abs(np.log(odds[np.argmin(np.abs(X_source - [1.0, 0.0]).sum(axis=1))])) < 0.5
@@ -156,7 +156,7 @@ def test_the_ratio_is_the_weight_of_the_source_by_that_of_the_target(ratio):
     source, target = RowEncoder(False, 0).fit(X[:200], X[200:], AdaptedRegressor())
     domains = Domains(
         outcome, Ridge(), LogisticRegression(), source, y[:200], target, y[200:],
-        spread=1.0, seed=0, n_jobs=None, settings=None, shared={},
+        spread=1.0, seed=0, n_jobs=None, settings=None, max_source_rows=1000, shared={},
     )  # fmt: skip
     candidate = Candidate("weighted", "density", 2.0, ratio)
     weights = domains.source_weights(candidate)
@@ -278,16 +278,40 @@ def test_sparse_rows_of_text():
         adapted.predict(rows[:, :4])
 
 
-def test_of_many_source_rows_a_sample_is_trained_on():
+def test_all_source_rows_are_valued_and_a_sample_is_trained_on():
     X, y = classes(500)
+    sizes = []
+
+    class Counting(LogisticRegression):
+        def fit(self, X, y, sample_weight=None):
+            sizes.append(len(y))
+            return super().fit(X, y, sample_weight)
+
     adapted = adapt_quietly(
-        AdaptedClassifier(values=CHEAP, max_source_rows=150, random_state=0),
+        AdaptedClassifier(Counting(), values=CHEAP, max_source_rows=150, random_state=0),
         X[:400], y[:400], X[400:], y[400:],
     )  # fmt: skip
-    assert len(adapted.source_rows_) == 150
-    others = np.setdiff1d(np.arange(400), adapted.source_rows_)
-    assert not adapted.source_weights_[others].any()
-    assert adapted.to_frame()["rank"].isna().sum() == 250
+    assert max(sizes) <= 150 + 100
+    assert 150 in sizes
+    assert (adapted.source_values_ > 0).all()
+    assert sorted(adapted.to_frame()["rank"]) == list(range(1, 401))
+
+
+def test_rows_are_drawn_by_weight_and_stand_for_all_rows():
+    weights = np.r_[np.zeros(5), np.linspace(0.1, 1.0, 40), 20.0]
+    total = np.zeros(len(weights))
+    for seed in range(400):
+        rows, drawn = draw_rows(weights, 12, seed)
+        assert len(rows) == 12
+        assert (np.diff(rows) > 0).all()
+        assert weights[rows].all()
+        assert drawn[-1] == 20.0  # a row so heavy is always in, with its own weight
+        total[rows] += drawn / 400
+    np.testing.assert_allclose(total.sum(), weights.sum(), rtol=0.02)
+    assert np.corrcoef(total[5:-1], weights[5:-1])[0, 1] > 0.8
+    rows, drawn = draw_rows(weights, 41, 0)
+    np.testing.assert_array_equal(rows, np.arange(5, 46))
+    np.testing.assert_array_equal(drawn, weights[5:])
 
 
 def test_labels_of_one_domain_only_are_classes_too():

@@ -122,6 +122,8 @@ class Domains:
     n_jobs : int or None
     settings : dict or None
         Of the learned values.
+    max_source_rows : int
+        Source rows in one fit; of more, rows are drawn by their weight.
     shared : dict
         Fits that involve source rows alone, shared by all folds.
     metric_weights : bool
@@ -142,6 +144,7 @@ class Domains:
         seed: int,
         n_jobs: int | None,
         settings: dict[str, Any] | None,
+        max_source_rows: int,
         shared: dict[str, Any],
         metric_weights: bool = True,
     ) -> None:
@@ -150,6 +153,7 @@ class Domains:
         self.source, self.y_source = source, y_source
         self.target, self.y_target = target, y_target
         self.spread, self.seed, self.n_jobs, self.settings = spread, seed, n_jobs, settings
+        self.max_source_rows = max_source_rows
         weigh = outcome.base_weights if metric_weights else lambda y: np.ones(len(y))
         self.base_source, self.base_target = weigh(y_source), weigh(y_target)
         self.n_fits = 0
@@ -169,7 +173,13 @@ class Domains:
             from sklearn.base import clone
 
             self.n_fits += 1
-            return density_ratio(clone(self.domain_classifier), self.source, self.target)
+            return density_ratio(
+                clone(self.domain_classifier),
+                self.source,
+                self.target,
+                max_source_rows=self.max_source_rows,
+                seed=self.seed,
+            )
         if kind == "label":
             model = self.fit(Candidate("target")).estimators[0]
             return label_agreement(self.outcome, model, self.source, self.y_source, self.spread)
@@ -219,21 +229,23 @@ class Domains:
 
     def _fit_source(self, candidate: Candidate, weights: Numbers) -> Any:
         def fit() -> Any:
-            total = weights * self.base_source
-            return self._fit(self.source.own, self.y_source, total / total.mean())
+            rows, total = self._drawn(weights * self.base_source)
+            return self._fit(
+                take_rows(self.source.own, rows), self.y_source[rows], total / total.mean()
+            )
 
         return self._once("source", fit) if candidate.values == "uniform" else fit()
 
     def _fit_both(self, candidate: Candidate, weights: Numbers) -> Any:
-        rows = stack_rows(
-            *(
-                (augmented(self.source.own, source=True), augmented(self.target.own, source=False))
-                if candidate.form == "augmented"
-                else (self.source.own, self.target.own)
-            )
+        rows, total = self._drawn(weights * self.base_source)
+        source, target = take_rows(self.source.own, rows), self.target.own
+        if candidate.form == "augmented":
+            source, target = augmented(source, source=True), augmented(target, source=False)
+        return self._fit(
+            stack_rows(source, target),
+            np.concatenate([self.y_source[rows], self.y_target]),
+            np.concatenate([total, self.base_target]),
         )
-        total = np.concatenate([weights * self.base_source, self.base_target])
-        return self._fit(rows, np.concatenate([self.y_source, self.y_target]), total)
 
     def _fit_offset(self, candidate: Candidate, weights: Numbers) -> tuple[Any, Any]:
         outcome = self.outcome
@@ -241,8 +253,9 @@ class Domains:
             raise TypeError("Offsets are for numbers.")
 
         def fit() -> Any:
-            total = weights * outcome.link_base_weights(self.y_source)
-            return self._fit(self.source.own, outcome.to_link(self.y_source), total / total.mean())
+            rows, total = self._drawn(weights * outcome.link_base_weights(self.y_source))
+            linked = outcome.to_link(self.y_source[rows])
+            return self._fit(take_rows(self.source.own, rows), linked, total / total.mean())
 
         uniform = candidate.values == "uniform"
         source_model = self._once("linked source", fit) if uniform else fit()
@@ -250,6 +263,10 @@ class Domains:
         rest = outcome.to_link(self.y_target) - known
         base = outcome.link_base_weights(self.y_target)
         return source_model, self._fit(self.target.own, rest, base)
+
+    def _drawn(self, weights: Numbers) -> tuple[NDArray[np.intp], Numbers]:
+        """Source rows of one fit and their weights."""
+        return draw_rows(weights, self.max_source_rows, self.seed)
 
     def _once(self, name: str, fit: Callable[[], Any], *, own: bool = False) -> Any:
         """A fit that several candidates need; one of source rows alone serves all folds."""
@@ -260,11 +277,50 @@ class Domains:
 
     def _fit(self, X: Any, y: NDArray[Any], weights: Numbers) -> Any:
         self.n_fits += 1
-        kept = np.flatnonzero(weights > 0)
-        if len(kept) < len(y):
-            X, y, weights = take_rows(X, kept), y[kept], weights[kept]
         learner = BlackBoxPredictor(self.predictor, self.outcome.coder, random_state=self.seed)
         return learner.fit(X, y, weights).estimator_
+
+
+def draw_rows(weights: Numbers, size: int, seed: int) -> tuple[NDArray[np.intp], Numbers]:
+    """Choose rows of positive weight to train on.
+
+    Where there are more than `size`, rows are drawn by a systematic sample in random order, a row
+    of weight w with the probability p = min(1, c w), and weigh w / p: sums over the rows chosen
+    are, in expectation, those over all rows (Horvitz and Thompson, 1952).
+
+    Parameters
+    ----------
+    weights : (n,) float
+    size : int
+    seed : int
+
+    Returns
+    -------
+    rows : (k,) int
+        In order; k is at most `size`.
+    weights : (k,) float
+    """
+    rows = np.flatnonzero(weights > 0)
+    if len(rows) <= size:
+        return rows, weights[rows]
+    share = weights[rows]
+    probability = _inclusion(share, size)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(rows))
+    passed = np.floor(np.cumsum(probability[order]) - rng.random())
+    drawn = np.sort(order[np.diff(passed, prepend=-1.0) > 0][:size])
+    return rows[drawn], share[drawn] / probability[drawn]
+
+
+def _inclusion(weights: Numbers, size: int) -> Numbers:
+    """Probabilities min(1, c w) that add to `size`; there are more weights than that."""
+    heavy = np.zeros(len(weights), bool)
+    while True:  # rows that must be in leave fewer places to the others
+        c = (size - heavy.sum()) / weights[~heavy].sum()
+        more = heavy | (c * weights >= 1.0)
+        if (more == heavy).all():
+            return np.where(heavy, 1.0, c * weights)
+        heavy = more
 
 
 def augmented(X: Any, *, source: bool) -> Any:

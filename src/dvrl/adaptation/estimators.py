@@ -64,7 +64,8 @@ _PARAMETERS_DOC = """
     n_folds : int, default=5
         Of the target rows.
     max_source_rows : int, default=50000
-        Of more source rows a random sample is trained on.
+        Source rows in one fit. All source rows are valued; of more, rows are drawn by their
+        weight.
     metric_weights : bool, default=True
         Whether predictors are fitted with the base weights of the metric.
     domain_classifier : scikit-learn classifier, default=None
@@ -80,15 +81,13 @@ _PARAMETERS_DOC = """
     ----------
     source_weights_ : ndarray of shape (n_source,)
         Weights of the source rows in the final predictor, without the base weights of the metric;
-        0 for rows not sampled and where the source does not help.
+        0 where the source does not help.
     source_values_ : ndarray of shape (n_source,)
         What each source row is worth by the learned values (or the last kind in `values`), in
-        [0, 1]; 0 for rows not sampled.
+        [0, 1].
     source_scale_ : float
-        Mean of the weights of the sampled source rows: 1 when they count like target rows, 0 when
-        the source does not help.
-    source_rows_ : ndarray of int
-        The source rows that were trained on.
+        Mean of the weights of the source rows: 1 when they count like target rows, 0 when the
+        source does not help.
     report_ : pandas.DataFrame
         One row for each candidate and one for the final predictor: cross-fitted ``score`` (the
         metric), ``loss``, its ``difference`` to target rows alone with its ``standard_error``
@@ -182,10 +181,7 @@ class _BaseAdapted(BaseEstimator):
         self.row_encoder_ = RowEncoder(isinstance(predictor, Pipeline), seed)
         source, target = self.row_encoder_.fit(X_source, X_target, self)
         self._source_index = row_index(X_source)
-        self.source_rows_ = self._sampled_rows(len(y_source), seed)
-        source, y_source = source.take(self.source_rows_), y_source[self.source_rows_]
         self._fit_domains(predictor, source, y_source, target, y_target, seed)
-        self._spread_over_all_rows(len(self._all_source_labels))
         self.seconds_ = time.perf_counter() - started
         if not self.source_scale_:
             warnings.warn(self.message_, DataValuationWarning, stacklevel=2)
@@ -228,7 +224,6 @@ class _BaseAdapted(BaseEstimator):
         metric = self._default_metric if self.metric is None else self.metric
         self.outcome_ = make_outcome(self._task, metric, self.coder_)
         self.outcome_.fit(y_source, y_target)
-        self._all_source_labels = y_source
 
     def _chosen_predictor(self) -> Any:
         from ..predictors.blackbox import _check_estimator, _weight_parameter
@@ -241,12 +236,6 @@ class _BaseAdapted(BaseEstimator):
                 "trained on weighted source rows; choose a predictor that does."
             )
         return predictor
-
-    def _sampled_rows(self, n: int, seed: int) -> NDArray[np.intp]:
-        if n <= self.max_source_rows:
-            return np.arange(n)
-        rng = np.random.default_rng(seed)
-        return np.sort(rng.choice(n, self.max_source_rows, replace=False))
 
     def _fit_domains(
         self,
@@ -277,6 +266,7 @@ class _BaseAdapted(BaseEstimator):
                 seed=seed,
                 n_jobs=self.n_jobs,
                 settings=self.valuation,
+                max_source_rows=self.max_source_rows,
                 shared=shared,
                 metric_weights=self.metric_weights,
             )
@@ -319,7 +309,7 @@ class _BaseAdapted(BaseEstimator):
         self._fit_members(judgements, weights, final)
         kind = self.values[-1]
         raised = final.values(kind)
-        self._sampled_values = raised / max(1.0, float(raised.max()))
+        self.source_values_ = raised / max(1.0, float(raised.max()))
         self.n_fits_ = sum(each.n_fits for each in (*folds, final))
 
     def _spread(
@@ -446,17 +436,11 @@ class _BaseAdapted(BaseEstimator):
                 fitted = final.fit(judgement.candidate)
                 self.members_.append((float(weight), judgement.power, fitted))
                 total += weight * fitted.source_weights
-        self._sampled_weights = total
+        self.source_weights_ = total
         alone = [each for each in judgements if each.candidate.form == "source"]
         best = min(alone, key=lambda each: each.loss)
         self.source_only_: list[Member] = [(1.0, best.power, final.fit(best.candidate))]
         self.source_scale_ = float(total.mean())
-
-    def _spread_over_all_rows(self, n: int) -> None:
-        self.source_weights_, self.source_values_ = np.zeros(n), np.zeros(n)
-        self.source_weights_[self.source_rows_] = self._sampled_weights
-        self.source_values_[self.source_rows_] = self._sampled_values
-        del self._sampled_weights, self._sampled_values, self._all_source_labels
 
     # ------------------------------------------------------------------ use
 
@@ -522,7 +506,7 @@ class _BaseAdapted(BaseEstimator):
         -------
         pandas.DataFrame
             One row per source row, with the caller's index: ``source_weight``, ``source_value``
-            and ``rank`` (1 is the lowest value; rows not sampled have none).
+            and ``rank`` (1 is the lowest value).
         """
         import pandas as pd
 
@@ -531,9 +515,7 @@ class _BaseAdapted(BaseEstimator):
             {"source_weight": self.source_weights_, "source_value": self.source_values_},
             index=self._source_index,
         )
-        sampled = np.zeros(len(frame), dtype=bool)
-        sampled[self.source_rows_] = True
-        frame["rank"] = frame["source_value"].where(sampled).rank(method="first").astype("Int64")
+        frame["rank"] = frame["source_value"].rank(method="first").astype("int64")
         return frame
 
 

@@ -27,7 +27,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
-from ..encoding import TargetScaler, stack_rows
+from ..encoding import TargetScaler, stack_rows, take_rows
 from .outcomes import ClassOutcome, NumberOutcome
 from .rows import Rows
 
@@ -59,9 +59,18 @@ def default_domain_classifier() -> Any:
     return LogisticRegression(max_iter=200, tol=1e-3)
 
 
-def density_ratio(classifier: Any, source: Rows, target: Rows) -> Numbers:
-    """Odds that rows with such features come from the target domain, (n_source,)."""
-    n_source, n_target = len(source), len(target)
+def density_ratio(
+    classifier: Any, source: Rows, target: Rows, *, max_source_rows: int, seed: int
+) -> Numbers:
+    """Odds that rows with such features come from the target domain, (n_source,).
+
+    The classifier is fitted on a random sample where there are more than `max_source_rows`.
+    """
+    sample = source.matrix
+    if len(source) > max_source_rows:
+        chosen = np.random.default_rng(seed).choice(len(source), max_source_rows, replace=False)
+        sample = take_rows(sample, np.sort(chosen))
+    n_source, n_target = sample.shape[0], len(target)
     domain = np.repeat([0, 1], [n_source, n_target])
     # Domains of equal weight: the odds then are the ratio of the two densities.
     weights = np.repeat([0.5 / n_source, 0.5 / n_target], [n_source, n_target])
@@ -69,7 +78,7 @@ def density_ratio(classifier: Any, source: Rows, target: Rows) -> Numbers:
     with warnings.catch_warnings():
         # Odds need no last digit; callers did not choose the solver.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        classifier.fit(stack_rows(source.matrix, target.matrix), domain, sample_weight=weights)
+        classifier.fit(stack_rows(sample, target.matrix), domain, sample_weight=weights)
     probability = np.asarray(classifier.predict_proba(source.matrix), dtype=np.float64)[:, 1]
     odds = probability / np.maximum(1.0 - probability, 1e-12)
     return np.clip(odds, SMALLEST_VALUE, LARGEST_ODDS)

@@ -48,7 +48,7 @@ def adaptation_comparison(
 
     y_source, y_target, y_test = map(np.asarray, (y_source, y_target, y_test))
     outcome, encoder = adapted.outcome_, adapted.row_encoder_
-    source = encoder.transform(X_source, adapted).take(adapted.source_rows_)
+    source = encoder.transform(X_source, adapted)
     target, test = encoder.transform(X_target, adapted), encoder.transform(X_test, adapted)
     table = []
     # Where a metric weighs all rows alike, plain fits are the same fits.
@@ -59,13 +59,14 @@ def adaptation_comparison(
             adapted._chosen_predictor(),
             adapted.domain_classifier or default_domain_classifier(),
             source,
-            y_source[adapted.source_rows_],
+            y_source,
             target,
             y_target,
             spread=1.0,
             seed=adapted._seed,
             n_jobs=adapted.n_jobs,
             settings=None,
+            max_source_rows=adapted.max_source_rows,
             shared={},
             metric_weights=base == "metric",
         )
