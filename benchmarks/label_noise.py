@@ -31,6 +31,7 @@ from tables import (
     DRAWN,
     best_control,
     dot_figure,
+    final_rows,
     line_figure,
     means_over_sets,
     method_rows,
@@ -135,6 +136,8 @@ def _section(key: tuple[Any, ...], part: pd.DataFrame) -> list[str]:
         "Paired differences of the default (mean ± standard error over seeds; bold: more than one"
         " standard error from zero):",
         table(paired_rows(part)),
+        'With the validation rows in the final fit, too (`final_rows="both"`):',
+        table(final_rows(part)),
         "Means over the sets:",
         table(means_over_sets(part, LISTED, COLUMNS)),
         "Training without values:",

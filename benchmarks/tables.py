@@ -192,6 +192,41 @@ def paired_rows(part: pd.DataFrame, first: str = "default") -> list[Row]:
     return [paired_row(group, first) for group in sets if (group["method"] == first).any()]
 
 
+def final_rows(part: pd.DataFrame, first: str = "default") -> list[Row]:
+    """Training on weighted rows and the validation rows together (`final_rows="both"`), per set."""
+    column = "weighted_and_validation"
+    rows = []
+    for name, group in part.groupby("set", sort=False):
+        own = group[group["method"] == first]
+        if not len(numbers(own, column)):
+            continue
+        own = own.dropna(subset=[column])
+        references = {
+            "- weighted alone": (first, "weighted"),
+            "- validation alone": (first, "validation"),
+            "- all + validation": (first, "both"),
+            "- prior as weights + validation": ("marginal", column),
+            "- clean only": (first, "oracle"),
+        }
+        differences = {
+            shown_as: paired(group, column, other, other_column, first)
+            for shown_as, (other, other_column) in references.items()
+        }
+        rows.append(
+            {
+                "data": name,
+                "seeds": own["seed"].nunique(),
+                "weighted + validation": mean_error(own, column),
+                **{
+                    shown_as: with_sign(each) if len(each) else NOTHING
+                    for shown_as, each in differences.items()
+                },
+                "gap closed": shown(gap_closed(own, column)),
+            }
+        )
+    return rows
+
+
 def rival_rows(
     frame: pd.DataFrame,
     rivals: Sequence[str],

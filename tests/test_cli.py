@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from dvrl.cli import app, inputs
+from dvrl.cli import app, compiled, inputs
 from dvrl.cli.errors import InputError
 from dvrl.cli.inputs import guess_task
 from dvrl.cli.options import Task
@@ -32,6 +33,43 @@ def assert_one_sentence(result, *parts: str) -> None:
     assert result.stderr.count("\n") == 1
     for part in parts:
         assert part in result.stderr
+
+
+# --------------------------------------------------------------------- compiled code
+
+
+def test_compiled_code_is_kept_in_the_users_cache_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(compiled.FOLDER, raising=False)
+    monkeypatch.delenv(compiled.SHORTEST, raising=False)
+    folder = compiled.keep_compiled_code()
+    assert folder is not None
+    assert folder.is_relative_to(tmp_path)
+    assert os.environ[compiled.FOLDER] == str(folder)
+    monkeypatch.setattr(compiled, "CPU_DESCRIPTION", tmp_path / "absent")
+    monkeypatch.delenv(compiled.FOLDER)
+    assert compiled.keep_compiled_code() != folder  # another processor, another folder
+
+
+def test_a_folder_for_compiled_code_of_the_users_own_is_left_alone(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(compiled.FOLDER, "")
+    assert compiled.keep_compiled_code() is None
+    monkeypatch.delenv(compiled.FOLDER)
+    (tmp_path / "dvrl").write_text("in the way")
+    assert compiled.keep_compiled_code() is None
+    assert compiled.FOLDER not in os.environ
+
+
+def test_the_oldest_compiled_code_goes_first(tmp_path: Path):
+    for age in range(10):
+        path = tmp_path / f"code-{age}"
+        path.write_bytes(b"x" * 100)
+        os.utime(path, (1e9 - age, 1e9 - age))
+    compiled._make_room(tmp_path, most_bytes=1000)
+    assert len(list(tmp_path.iterdir())) == 10
+    compiled._make_room(tmp_path, most_bytes=900)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"code-{age}" for age in range(4)]
 
 
 # --------------------------------------------------------------------- help, version, usage

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from dvrl.cli.compiled import keep_compiled_code
+
 __all__ = ["EXIT_CODES", "app", "main"]
 
 EXIT_CODES = (
@@ -27,6 +29,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; the entry point of the ``dvrl`` command."""
+    keep_compiled_code()
     app()
 
 
