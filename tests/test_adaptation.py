@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
-from dvrl import AdaptedClassifier, AdaptedRegressor, DataValuationWarning
+from dvrl import AdaptedClassifier, AdaptedRegressor, DataValuationWarning, load
 from dvrl.adaptation.candidates import Candidate, Domains, augmented, draw_rows
 from dvrl.adaptation.outcomes import METRICS, make_outcome
 from dvrl.adaptation.rows import RowEncoder
@@ -314,6 +314,38 @@ def test_rows_are_drawn_by_weight_and_stand_for_all_rows():
     np.testing.assert_array_equal(drawn, weights[5:])
 
 
+def _kinds_of_fits():
+    X, y = classes(300)
+    words = np.where(y, "yes", "no")
+    frame = pd.DataFrame(X, columns=list("abcdef"), index=[f"row {i}" for i in range(300)])
+    yield AdaptedClassifier(values=CHEAP, ratios=(0.3, 1.0), random_state=0), frame, words
+    pipeline = make_pipeline(LogisticRegression())
+    yield AdaptedClassifier(pipeline, values=CHEAP, forms=("augmented",), random_state=0), X, words
+    yield AdaptedClassifier(values=CHEAP, random_state=0), sparse.csr_matrix(np.abs(X)), y
+    X, y = numbers(300)
+    yield AdaptedRegressor(values=CHEAP, metric="rmspe", random_state=0), X, np.exp(y / 4)
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_saved_and_loaded(tmp_path, case):
+    adapted, X, y = list(_kinds_of_fits())[case]
+    parts = (X.iloc if hasattr(X, "iloc") else X)[:200], (X.iloc if hasattr(X, "iloc") else X)[200:]
+    adapt_quietly(adapted, parts[0], y[:200], parts[1], y[200:])
+    adapted.save(tmp_path / "adapted.dvrl")
+    again = load(tmp_path / "adapted.dvrl")
+    assert type(again) is type(adapted)
+    np.testing.assert_array_equal(again.predict(X), adapted.predict(X))
+    np.testing.assert_array_equal(again.predict_by_source(X), adapted.predict_by_source(X))
+    assert again.metric_score(X, y) == adapted.metric_score(X, y)
+    pd.testing.assert_frame_equal(again.to_frame(), adapted.to_frame(), check_index_type=False)
+    pd.testing.assert_frame_equal(again.report_, adapted.report_)
+    assert again.message_ == adapted.message_
+    assert again.get_params()["ratios"] == adapted.get_params()["ratios"]
+    (tmp_path / "again.dvrl").write_bytes(b"")
+    again.save(tmp_path / "again.dvrl")  # once more, from what was read
+    np.testing.assert_array_equal(load(tmp_path / "again.dvrl").predict(X), adapted.predict(X))
+
+
 def test_labels_of_one_domain_only_are_classes_too():
     X, y = classes(300)
     words = np.array(["no", "yes"], dtype=object)[y]
@@ -428,6 +460,21 @@ def run(folder, *more):
                  folder / "valid.csv", "--values", "uniform,label",
                  "-o", folder / "values.csv", *more]  # fmt: skip
     return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def test_a_saved_model_predicts_on_the_command_line(tables):
+    result = run(
+        tables, "--save", tables / "model.dvrl", "--predict", tables / "test.csv",
+        "--predictions", tables / "predictions.csv",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    scored = tables / "scored.csv"
+    arguments = ["score", tables / "model.dvrl", tables / "test.csv", "--target", "label"]
+    result = CliRunner().invoke(app, [str(each) for each in [*arguments, "-o", scored]])
+    assert result.exit_code == 0, result.output
+    assert "adapted to another domain: predictions only" in result.stdout
+    expected = pd.read_csv(tables / "predictions.csv")["prediction"]
+    assert pd.read_csv(scored)["prediction"].equals(expected)
 
 
 def test_command_writes_weights_predictions_and_a_page(tables):

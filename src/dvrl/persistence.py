@@ -16,7 +16,7 @@ from .encoding import ClassEncoder, TargetScaler
 from .marginal import Marginal
 from .storage import Archive, read_archive, write_archive
 
-__all__ = ["load", "save"]
+__all__ = ["load", "plain_array", "read_index", "save", "split_params"]
 
 KIND = "valuation"
 FITTED_ARRAYS = ("data_values_", "data_values_std_", "marginal_values_", "_label_scores")
@@ -34,14 +34,14 @@ def save(estimator: Any, path: Path) -> None:
 
     coder, marginal = estimator.coder_, estimator.marginal_
     marginal_metadata, marginal_objects, marginal_arrays = marginal.state()
-    params, param_objects = _split_params(estimator.get_params(deep=False))
+    params, param_objects = split_params(estimator.get_params(deep=False))
     predictor_metadata, predictor_arrays, predictor_objects = _predictor_state(estimator.predictor_)
     arrays: dict[str, NDArray[Any]] = {
         name: getattr(estimator, name) for name in FITTED_ARRAYS if hasattr(estimator, name)
     }
-    arrays["labels"] = _plain(estimator._labels)
+    arrays["labels"] = plain_array(estimator._labels)
     if estimator._index is not None:
-        arrays["index"] = _plain(np.asarray(estimator._index))
+        arrays["index"] = plain_array(np.asarray(estimator._index))
     if estimator.validation_indices_ is not None:
         arrays["validation_indices"] = estimator.validation_indices_
     arrays |= {f"history_{name}": values for name, values in estimator.history_.items()}
@@ -91,9 +91,13 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
 
     archive = read_archive(path, trusted=trusted)
     metadata = archive.metadata
+    if metadata.get("kind") == "adaptation":
+        from .adaptation.persistence import restored
+
+        return restored(archive)
     if metadata.get("kind") != KIND:
         raise ValueError(
-            f"{path.name} is no saved valuation but a {metadata.get('kind', 'foreign')} file; "
+            f"{path.name} is no saved estimator but a {metadata.get('kind', 'foreign')} file; "
             "name a file written by save."
         )
     params = dict(metadata["params"]) | _with_prefix(archive.objects, "param_")
@@ -122,7 +126,7 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
     leaves = [jnp.asarray(leaf) for leaf in _read_leaves(archive, "estimator")]
     estimator._estimators = jax.tree.unflatten(jax.tree.structure(template), leaves)
     estimator._labels = archive.arrays["labels"]
-    estimator._index = _read_index(archive)
+    estimator._index = read_index(archive)
     estimator.validation_indices_ = archive.arrays.get("validation_indices")
     estimator.history_ = _with_prefix(archive.arrays, "history_")
     estimator.diagnostics_ = _diagnostics(metadata["diagnostics"])
@@ -155,12 +159,13 @@ def _read_leaves(archive: Archive, prefix: str) -> list[NDArray[Any]]:
     return [found[str(number)] for number in range(len(found))]
 
 
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    """Array of a dtype that needs no pickle; objects become text."""
+def plain_array(values: NDArray[Any]) -> NDArray[Any]:
+    """Make an array of a dtype that needs no pickle; objects become text."""
     return values.astype(str) if values.dtype == object else values
 
 
-def _read_index(archive: Archive) -> Any:
+def read_index(archive: Archive) -> Any:
+    """Read the names of rows, where they have any."""
     if "index" not in archive.arrays:
         return None
     import pandas as pd
@@ -168,8 +173,8 @@ def _read_index(archive: Archive) -> Any:
     return pd.Index(archive.arrays["index"])
 
 
-def _split_params(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Constructor parameters as JSON, and scikit-learn objects; what is neither is left out.
+def split_params(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split constructor parameters into JSON and scikit-learn objects, and leave out the rest.
 
     Callables and random states shaped the fit, which is over: they are not needed again.
     """

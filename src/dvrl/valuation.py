@@ -788,7 +788,7 @@ _document(
 
 
 def load(path: str | Path, *, trusted: tuple[str, ...] = ()) -> Any:
-    """Read a fitted :class:`DVRLClassifier` or :class:`DVRLRegressor`.
+    """Read a fitted estimator: of DVRL, or adapted to another domain.
 
     Parameters
     ----------
@@ -799,7 +799,7 @@ def load(path: str | Path, *, trusted: tuple[str, ...] = ()) -> Any:
 
     Returns
     -------
-    DVRLClassifier or DVRLRegressor
+    DVRLClassifier, DVRLRegressor, AdaptedClassifier or AdaptedRegressor
     """
     from .persistence import load as load_estimator
 

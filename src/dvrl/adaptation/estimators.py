@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -498,6 +499,18 @@ class _BaseAdapted(BaseEstimator):
         """
         check_is_fitted(self)
         return self.outcome_.decode(self._predictions(self.source_only_, X))
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator to one file, without pickle.
+
+        Parameters
+        ----------
+        path : path-like
+            Replaced in one step if it exists. Read it with :func:`dvrl.load`.
+        """
+        from .persistence import save
+
+        save(self, Path(path))
 
     def to_frame(self) -> Any:
         """Weights and values of the source rows as a table.

@@ -83,6 +83,10 @@ def adapt(
             "--output", "-o", help="Table of source weights and values to write (.csv or .parquet)."
         ),
     ] = Path("values.parquet"),
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Where to save the fitted model, for `dvrl score`."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Page about the result for the browser (.html).")
     ] = None,
@@ -124,6 +128,9 @@ def adapt(
         written = [output, *([report] if report else []), *([predictions] if predict else [])]
         for path in written:
             check_output(path, REPORT_ENDINGS if path is report else TABLE_ENDINGS)
+        if save is not None:
+            check_output(save, ())
+            written.append(save)
         check_distinct([source, valid, *written])
         for rows in (test, predict):  # may be the same file
             check_distinct([rows, *written])
@@ -151,6 +158,8 @@ def adapt(
             _print_test(console, adapted, tested)
         if predict is not None:
             write_table(with_row_names(_predicted(adapted, predict, X, id_column)), predictions)
+        if save is not None:
+            adapted.save(save)
         if report is not None:
             _write_page(adapted, tested, source, report)
         warn(caught)

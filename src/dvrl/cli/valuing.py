@@ -143,7 +143,7 @@ def value(
 def score(
     ctx: typer.Context,
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="What `dvrl value --model` saved.")
+        Path, typer.Argument(metavar="MODEL", help="What `dvrl value`, `train` or `adapt` saved.")
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Table of rows (.csv or .parquet).")],
     target: Annotated[
@@ -192,8 +192,9 @@ def score(
         X, y = read_rows(file, target, id_column)
         X = same_columns(X, list(valuer.feature_names_in_), file)
         scored = _scored(valuer, X, y)
-        if y is None:
-            say(console, "No --target given: predictions only, no values.")
+        if "data_value" not in scored:
+            why = "No --target given" if y is None else "The model is adapted to another domain"
+            say(console, f"{why}: predictions only, no values.")
         write_table(with_row_names(scored), output)
         print_written(console, [output], started)
 
@@ -202,7 +203,7 @@ def _scored(valuer: Any, X: pd.DataFrame, y: Any) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, Any] = {}
-    if y is not None:
+    if y is not None and hasattr(valuer, "value"):
         columns["data_value"] = valuer.value(X, y)
     columns["prediction"] = valuer.predict(X)
     if hasattr(valuer, "predict_proba"):

@@ -1,0 +1,147 @@
+"""Fitted adapted estimators to one file and back: arrays, JSON and skops objects, no pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ..encoding import ClassEncoder, TargetScaler
+from ..persistence import plain_array, read_index, split_params
+from ..storage import Archive, write_archive
+from .candidates import FittedCandidate
+from .outcomes import make_outcome
+from .rows import RowEncoder
+
+__all__ = ["KIND", "restored", "save"]
+
+KIND = "adaptation"
+ARRAYS = ("source_weights_", "source_values_")
+FIGURES = ("message_", "n_fits_", "seconds_", "source_scale_", "n_features_in_", "_seed")
+MIXTURES = ("members_", "source_only_")
+TUPLES = ("values", "sharpnesses", "ratios", "forms")
+
+
+def save(adapted: Any, path: Path) -> None:
+    """Write a fitted estimator; an existing file is replaced in one step.
+
+    Raises
+    ------
+    TypeError
+        If its predictors are of a kind that cannot be written without pickle.
+    """
+    check_is_fitted(adapted)
+    params, objects = split_params(adapted.get_params(deep=False))
+    objects = {f"param_{name}": value for name, value in objects.items()}
+    encoder, outcome = adapted.row_encoder_, adapted.outcome_
+    names = getattr(adapted, "feature_names_in_", None)
+    for part in ("encoder", "reducer"):
+        if getattr(encoder, part, None) is not None:
+            objects[part] = getattr(encoder, part)
+    metadata: dict[str, Any] = {
+        "kind": KIND,
+        "class": type(adapted).__name__,
+        "params": params,
+        "coder": adapted.coder_.to_dict(),
+        "outcome": {"metric": outcome.metric, "link": outcome.link},
+        "rows": {
+            "original": encoder.original,
+            "seed": encoder.seed,
+            "sparse": encoder.sparse,
+            "columns": None if names is None else [str(name) for name in names],
+            "unit": getattr(encoder, "unit", None),
+        },
+        "report": {name: column.tolist() for name, column in adapted.report_.items()},
+        **{name: getattr(adapted, name) for name in FIGURES},
+    }
+    if hasattr(outcome, "_unit"):
+        metadata["outcome"]["unit"] = outcome._unit
+    for mixture in MIXTURES:
+        metadata[mixture] = []
+        for number, (weight, power, member) in enumerate(getattr(adapted, mixture)):
+            metadata[mixture].append(
+                {
+                    "weight": weight,
+                    "power": power,
+                    "form": member.form,
+                    "n_estimators": len(member.estimators),
+                }
+            )
+            for place, estimator in enumerate(member.estimators):
+                objects[f"{mixture}{number}_{place}"] = estimator
+    arrays = {name: getattr(adapted, name) for name in ARRAYS}
+    if adapted._source_index is not None:
+        arrays["index"] = plain_array(np.asarray(adapted._source_index))
+    write_archive(path, metadata=metadata, arrays=arrays, objects=objects)
+
+
+def restored(archive: Archive) -> Any:
+    """Make the estimator of what :func:`save` wrote."""
+    import pandas as pd
+
+    from . import estimators
+
+    metadata = archive.metadata
+    params = dict(metadata["params"])
+    for name in TUPLES:
+        if params.get(name) is not None:
+            params[name] = tuple(params[name])
+    for name, value in archive.objects.items():
+        if name.startswith("param_"):
+            params[name.removeprefix("param_")] = value
+    adapted = getattr(estimators, metadata["class"])(**params)
+    coder = ClassEncoder if adapted._task == "classification" else TargetScaler
+    adapted.coder_ = coder.from_dict(metadata["coder"])
+    adapted.outcome_ = outcome = make_outcome(
+        adapted._task, metadata["outcome"]["metric"], adapted.coder_
+    )
+    outcome.link = metadata["outcome"]["link"]
+    if "unit" in metadata["outcome"]:
+        outcome._unit = metadata["outcome"]["unit"]  # type: ignore[union-attr]
+    adapted.row_encoder_ = _row_encoder(archive)
+    for name in FIGURES:
+        setattr(adapted, name, metadata[name])
+    for name in ARRAYS:
+        setattr(adapted, name, archive.arrays[name])
+    if metadata["rows"]["columns"] is not None:
+        adapted.feature_names_in_ = np.array(metadata["rows"]["columns"], dtype=object)
+    for mixture in MIXTURES:
+        setattr(adapted, mixture, _members(archive, mixture))
+    adapted.report_ = pd.DataFrame(metadata["report"])
+    adapted._source_index = read_index(archive)
+    return adapted
+
+
+def _row_encoder(archive: Archive) -> RowEncoder:
+    known = archive.metadata["rows"]
+    encoder = RowEncoder(bool(known["original"]), int(known["seed"]))
+    encoder.sparse = bool(known["sparse"])
+    if encoder.sparse:
+        encoder.reducer = archive.objects.get("reducer")
+        if known["unit"] is not None:
+            encoder.unit = float(known["unit"])
+    else:
+        encoder.columns = known["columns"]
+        encoder.encoder = archive.objects["encoder"]
+    return encoder
+
+
+def _members(archive: Archive, mixture: str) -> list[tuple[float, float, FittedCandidate]]:
+    # Weights of the source rows are kept of the mixture as a whole, in `source_weights_`.
+    return [
+        (
+            float(each["weight"]),
+            float(each["power"]),
+            FittedCandidate(
+                each["form"],
+                tuple(
+                    archive.objects[f"{mixture}{number}_{place}"]
+                    for place in range(int(each["n_estimators"]))
+                ),
+                np.empty(0),
+            ),
+        )
+        for number, each in enumerate(archive.metadata[mixture])
+    ]
