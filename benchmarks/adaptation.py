@@ -42,6 +42,7 @@ from common import (
     ROOT,
     add_run,
     environment,
+    machine_note,
     markdown,
     read_runs,
     seeds,
@@ -229,9 +230,7 @@ def report() -> None:
         found = sorted((run for run in runs if run["task"] == task), key=lambda run: run["seed"])
         if found:
             sections.append(_section(task, found))
-    machine = runs[-1]
-    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
-    sections.append(f"Machine: {machine['machine']}, one of them used. Packages: {packages}.")
+    sections.append(f"{machine_note(runs[-1])} One core used.")
     write_section("adaptation", "\n\n".join(sections), DOCS)
 
 

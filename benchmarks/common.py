@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,12 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
+
+
+def machine_note(run: Mapping[str, Any]) -> str:
+    """Words for the `environment` of a run."""
+    packages = ", ".join(f"{name} {number}" for name, number in run["packages"].items())
+    return f"Machine: {run['machine']}. Packages: {packages}."
 
 
 def processor() -> str:

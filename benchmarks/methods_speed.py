@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
-from common import RESULTS, ROOT, environment, markdown, write_section
+from common import RESULTS, ROOT, environment, machine_note, markdown, write_section
 from data import split
 from dvrl import baselines
 from dvrl.baselines.utility import Utility
@@ -225,7 +225,7 @@ def report(kept: dict[str, Any]) -> None:
         )
     # Every measurement has its own; the last one speaks for the table.
     machine = list(kept.values())[-1]["environment"]
-    lines.append(f"Machine: {machine['machine']}. Packages: {machine['packages']}.")
+    lines.append(machine_note(machine))
     write_section("methods-speed", "\n".join(lines), PAGE)
 
 

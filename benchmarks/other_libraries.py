@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator
 
-from common import RESULTS, ROOT, environment, markdown, write_section
+from common import RESULTS, ROOT, environment, machine_note, markdown, write_section
 from data import split
 from dvrl import baselines
 from dvrl.experiments import flip_labels
@@ -178,10 +178,9 @@ def report(kept: dict[str, Any]) -> None:
         }
         for row in kept["rows"]
     ]
-    machine = kept["environment"]
     note = (
-        f"{N_TRAIN} training and {N_VALID} validation rows of Adult, 20 % flipped. Machine: "
-        f"{machine['machine']}. Packages: {machine['packages']}, pyDVL {kept['pydvl']}."
+        f"{N_TRAIN} training and {N_VALID} validation rows of Adult, 20 % flipped. "
+        f"{machine_note(kept['environment'])} pyDVL {kept['pydvl']}."
     )
     write_section("other-libraries", f"{markdown(lines)}\n\n{note}", PAGE)
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from common import RESULTS, environment, markdown, write_section
+from common import RESULTS, environment, machine_note, markdown, write_section
 from data import split
 from dvrl import DataValuationWarning, DVRLClassifier
 from dvrl.experiments import flip_labels
@@ -367,7 +367,7 @@ def main() -> None:
         for each in kept[name]["rows"]
     ]
     machine = environment()
-    note = f"Machine: {machine['machine']}. Packages: {machine['packages']}."
+    note = machine_note(machine)
     write_section("speed", f"{markdown(shown)}\n\n{note}")
 
 
