@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dvrl.encoding import stack_rows
 from dvrl.experiments.fitting import Scorer, fit_weighted, with_encoding
 from dvrl.experiments.removal import choose_fraction, prune
 
@@ -99,6 +98,8 @@ def train_robust(
         X, y = _pruned(values, X, y, fraction, final_model, X_val, y_val, scorer, random_state)
         weights = None
     if final_rows == "both":
+        from dvrl.encoding import stack_rows
+
         X, y = stack_rows(X, X_val), np.concatenate([y, np.asarray(y_val)])
         weights = None if weights is None else np.append(weights, np.ones(len(y) - len(weights)))
     return fit_weighted(model, X, y, weights)
