@@ -31,8 +31,12 @@ def environment() -> dict[str, Any]:
 
 def machine_note(run: Mapping[str, Any]) -> str:
     """Words for the `environment` of a run."""
-    packages = ", ".join(f"{name} {number}" for name, number in run["packages"].items())
-    return f"Machine: {run['machine']}. Packages: {packages}."
+    return f"Machine: {run['machine']}. Packages: {package_list(run['packages'])}."
+
+
+def package_list(packages: Mapping[str, str]) -> str:
+    """Names and versions."""
+    return ", ".join(f"{name} {number}" for name, number in packages.items())
 
 
 def processor() -> str:

@@ -224,8 +224,7 @@ def report(kept: dict[str, Any]) -> None:
             f"{row['gibibytes']:.2f} GiB (target 2 GiB).\n"
         )
     # Every measurement has its own; the last one speaks for the table.
-    machine = list(kept.values())[-1]["environment"]
-    lines.append(machine_note(machine))
+    lines.append(machine_note(list(kept.values())[-1]["environment"]))
     write_section("methods-speed", "\n".join(lines), PAGE)
 
 

@@ -366,9 +366,7 @@ def main() -> None:
         if name in kept
         for each in kept[name]["rows"]
     ]
-    machine = environment()
-    note = machine_note(machine)
-    write_section("speed", f"{markdown(shown)}\n\n{note}")
+    write_section("speed", f"{markdown(shown)}\n\n{machine_note(environment())}")
 
 
 if __name__ == "__main__":

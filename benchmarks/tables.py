@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from common import FIGURES, markdown, with_error
+from common import FIGURES, markdown, package_list, with_error
 from dvrl.report.figures import new_figure, save_figure
 from methods import CONTROLS, REFERENCES, TITLES
 
@@ -37,9 +38,7 @@ def title(method: str) -> str:
 def provenance(frame: pd.DataFrame) -> str:
     """One line about machines and packages."""
     machines = ", ".join(sorted(frame["machine"].unique()))
-    packages = sorted(
-        {", ".join(f"{k} {v}" for k, v in each.items()) for each in frame["packages"]}
-    )
+    packages = sorted({package_list(each) for each in frame["packages"]})
     versions = sorted(frame["default"].dropna().unique()) if "default" in frame else []
     default = f" Version of the default: {', '.join(versions)}." if versions else ""
     return f"{len(frame):,} runs. Machine: {machines}. Packages: {'; '.join(packages)}.{default}"
@@ -152,6 +151,20 @@ def paired(
     return difference.dropna()
 
 
+def shown_difference(
+    part: pd.DataFrame,
+    first: str,
+    column: str,
+    other: str | None,
+    other_column: str | None = None,
+) -> str:
+    """`paired` for a table; nothing where there is nothing to compare."""
+    if other is None or column not in part:
+        return NOTHING
+    difference = paired(part, column, other, other_column, first)
+    return with_sign(difference) if len(difference) else NOTHING
+
+
 def best_control(part: pd.DataFrame, column: str = "auroc") -> str | None:
     """The control (no reinforcement learning) of the highest mean on one set."""
     means = {name: by_seed(part, name, column).mean() for name in REFERENCES}
@@ -163,11 +176,7 @@ def paired_row(part: pd.DataFrame, first: str = "default") -> Row:
     """How the default compares, seed by seed, on one set."""
     control = best_control(part)
 
-    def against(column: str, other: str | None, other_column: str | None = None) -> str:
-        if other is None or column not in part:
-            return NOTHING
-        difference = paired(part, column, other, other_column, first)
-        return with_sign(difference) if len(difference) else NOTHING
+    against = partial(shown_difference, part, first)
 
     group = part[part["method"] == first]
     return {
@@ -201,26 +210,17 @@ def final_rows(part: pd.DataFrame, first: str = "default") -> list[Row]:
         if not len(numbers(own, column)):
             continue
         own = own.dropna(subset=[column])
-        references = {
-            "- weighted alone": (first, "weighted"),
-            "- validation alone": (first, "validation"),
-            "- all + validation": (first, "both"),
-            "- prior as weights + validation": ("marginal", column),
-            "- clean only": (first, "oracle"),
-        }
-        differences = {
-            shown_as: paired(group, column, other, other_column, first)
-            for shown_as, (other, other_column) in references.items()
-        }
+        against = partial(shown_difference, group, first, column)
         rows.append(
             {
                 "data": name,
                 "seeds": own["seed"].nunique(),
                 "weighted + validation": mean_error(own, column),
-                **{
-                    shown_as: with_sign(each) if len(each) else NOTHING
-                    for shown_as, each in differences.items()
-                },
+                "- weighted alone": against(first, "weighted"),
+                "- validation alone": against(first, "validation"),
+                "- all + validation": against(first, "both"),
+                "- prior as weights + validation": against("marginal"),
+                "- clean only": against(first, "oracle"),
                 "gap closed": shown(gap_closed(own, column)),
             }
         )

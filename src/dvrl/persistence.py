@@ -16,9 +16,18 @@ from .encoding import ClassEncoder, TargetScaler
 from .marginal import Marginal
 from .storage import Archive, read_archive, write_archive
 
-__all__ = ["load", "plain_array", "read_index", "save", "split_params"]
+__all__ = [
+    "ADAPTATION",
+    "load",
+    "plain_array",
+    "read_index",
+    "save",
+    "split_params",
+    "with_prefix",
+]
 
-KIND = "valuation"
+# Kinds of files.
+KIND, ADAPTATION = "valuation", "adaptation"
 FITTED_ARRAYS = ("data_values_", "data_values_std_", "marginal_values_", "_label_scores")
 
 
@@ -91,7 +100,7 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
 
     archive = read_archive(path, trusted=trusted)
     metadata = archive.metadata
-    if metadata.get("kind") == "adaptation":
+    if metadata.get("kind") == ADAPTATION:
         from .adaptation.persistence import restored
 
         return restored(archive)
@@ -100,15 +109,15 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
             f"{path.name} is no saved estimator but a {metadata.get('kind', 'foreign')} file; "
             "name a file written by save."
         )
-    params = dict(metadata["params"]) | _with_prefix(archive.objects, "param_")
+    params = dict(metadata["params"]) | with_prefix(archive.objects, "param_")
     estimator = getattr(valuation, metadata["class"])(**params)
     coder = ClassEncoder if estimator._task == "classification" else TargetScaler
     estimator.coder_ = coder.from_dict(metadata["coder"])
     estimator.encoder_ = archive.objects["encoder"]
     estimator.marginal_ = Marginal.from_state(
         metadata["marginal"],
-        _with_prefix(archive.objects, "marginal_"),
-        _with_prefix(archive.arrays, "marginal_", besides=("marginal_values_",)),
+        with_prefix(archive.objects, "marginal_"),
+        with_prefix(archive.arrays, "marginal_", besides=("marginal_values_",)),
         n_jobs=estimator.n_jobs,
     )
     for name in FITTED_ARRAYS:
@@ -128,7 +137,7 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
     estimator._labels = archive.arrays["labels"]
     estimator._index = read_index(archive)
     estimator.validation_indices_ = archive.arrays.get("validation_indices")
-    estimator.history_ = _with_prefix(archive.arrays, "history_")
+    estimator.history_ = with_prefix(archive.arrays, "history_")
     estimator.diagnostics_ = _diagnostics(metadata["diagnostics"])
     estimator.n_members_ = int(metadata["n_members"])
     estimator._prior = bool(metadata["prior"])
@@ -140,9 +149,10 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
     return estimator
 
 
-def _with_prefix(
+def with_prefix(
     entries: dict[str, Any], prefix: str, besides: tuple[str, ...] = ()
 ) -> dict[str, Any]:
+    """Take the entries of a prefix, and the prefix off."""
     return {
         name.removeprefix(prefix): value
         for name, value in entries.items()
@@ -155,7 +165,7 @@ def _leaves(prefix: str, leaves: list[Any]) -> dict[str, NDArray[Any]]:
 
 
 def _read_leaves(archive: Archive, prefix: str) -> list[NDArray[Any]]:
-    found = _with_prefix(archive.arrays, f"{prefix}_")
+    found = with_prefix(archive.arrays, f"{prefix}_")
     return [found[str(number)] for number in range(len(found))]
 
 

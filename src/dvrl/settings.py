@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CONVERGED", "PRESETS", "Settings", "check_selections", "make_settings"]
+__all__ = ["CONVERGED", "FINAL_ROWS", "PRESETS", "Settings", "check_selections", "make_settings"]
 
 CONVERGED = "converged"
+FINAL_ROWS = ("training", "both")
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "marginal": ("none", "validation", "cross_fit", "out_of_bag", "stacked"),

@@ -21,14 +21,13 @@ from .label_fit import label_fit
 from .marginal import Marginal
 from .padding import pad, padded_size
 from .preparation import Prepared, WeightedRows, prepare
-from .settings import SETTING_NAMES, Settings, make_settings
+from .settings import FINAL_ROWS, SETTING_NAMES, Settings, make_settings
 
 __all__ = ["DVRLClassifier", "DVRLRegressor", "load"]
 
 Floats = NDArray[np.float32]
 
 VALUED_ROWS = 65_536
-FINAL_ROWS = ("training", "both")
 # Rows on which the diagnostics' own predictors are trained; more would only cost time.
 DIAGNOSED_ROWS = 20_000
 FORMAT_KIND = "valuation"

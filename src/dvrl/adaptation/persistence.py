@@ -9,15 +9,14 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..encoding import ClassEncoder, TargetScaler
-from ..persistence import plain_array, read_index, split_params
+from ..persistence import ADAPTATION, plain_array, read_index, split_params, with_prefix
 from ..storage import Archive, write_archive
 from .candidates import FittedCandidate
 from .outcomes import make_outcome
 from .rows import RowEncoder
 
-__all__ = ["KIND", "restored", "save"]
+__all__ = ["restored", "save"]
 
-KIND = "adaptation"
 ARRAYS = ("source_weights_", "source_values_")
 FIGURES = ("message_", "n_fits_", "seconds_", "source_scale_", "n_features_in_", "_seed")
 MIXTURES = ("members_", "source_only_")
@@ -41,11 +40,11 @@ def save(adapted: Any, path: Path) -> None:
         if getattr(encoder, part, None) is not None:
             objects[part] = getattr(encoder, part)
     metadata: dict[str, Any] = {
-        "kind": KIND,
+        "kind": ADAPTATION,
         "class": type(adapted).__name__,
         "params": params,
         "coder": adapted.coder_.to_dict(),
-        "outcome": {"metric": outcome.metric, "link": outcome.link},
+        "outcome": {name: value for name, value in vars(outcome).items() if name != "coder"},
         "rows": {
             "original": encoder.original,
             "seed": encoder.seed,
@@ -56,8 +55,6 @@ def save(adapted: Any, path: Path) -> None:
         "report": {name: column.tolist() for name, column in adapted.report_.items()},
         **{name: getattr(adapted, name) for name in FIGURES},
     }
-    if hasattr(outcome, "_unit"):
-        metadata["outcome"]["unit"] = outcome._unit
     for mixture in MIXTURES:
         metadata[mixture] = []
         for number, (weight, power, member) in enumerate(getattr(adapted, mixture)):
@@ -84,22 +81,16 @@ def restored(archive: Archive) -> Any:
     from . import estimators
 
     metadata = archive.metadata
-    params = dict(metadata["params"])
+    params = dict(metadata["params"]) | with_prefix(archive.objects, "param_")
     for name in TUPLES:
         if params.get(name) is not None:
             params[name] = tuple(params[name])
-    for name, value in archive.objects.items():
-        if name.startswith("param_"):
-            params[name.removeprefix("param_")] = value
     adapted = getattr(estimators, metadata["class"])(**params)
     coder = ClassEncoder if adapted._task == "classification" else TargetScaler
     adapted.coder_ = coder.from_dict(metadata["coder"])
-    adapted.outcome_ = outcome = make_outcome(
-        adapted._task, metadata["outcome"]["metric"], adapted.coder_
-    )
-    outcome.link = metadata["outcome"]["link"]
-    if "unit" in metadata["outcome"]:
-        outcome._unit = metadata["outcome"]["unit"]  # type: ignore[union-attr]
+    state = metadata["outcome"]
+    adapted.outcome_ = make_outcome(adapted._task, state["metric"], adapted.coder_)
+    vars(adapted.outcome_).update(state)
     adapted.row_encoder_ = _row_encoder(archive)
     for name in FIGURES:
         setattr(adapted, name, metadata[name])

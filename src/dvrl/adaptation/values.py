@@ -66,11 +66,8 @@ def density_ratio(
 
     The classifier is fitted on a random sample where there are more than `max_source_rows`.
     """
-    sample = source.matrix
-    if len(source) > max_source_rows:
-        chosen = np.random.default_rng(seed).choice(len(source), max_source_rows, replace=False)
-        sample = take_rows(sample, np.sort(chosen))
-    n_source, n_target = sample.shape[0], len(target)
+    rows = _random_rows(len(source), max_source_rows, seed)
+    n_source, n_target = len(rows), len(target)
     domain = np.repeat([0, 1], [n_source, n_target])
     # Domains of equal weight: the odds then are the ratio of the two densities.
     weights = np.repeat([0.5 / n_source, 0.5 / n_target], [n_source, n_target])
@@ -78,7 +75,11 @@ def density_ratio(
     with warnings.catch_warnings():
         # Odds need no last digit; callers did not choose the solver.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        classifier.fit(stack_rows(sample, target.matrix), domain, sample_weight=weights)
+        classifier.fit(
+            stack_rows(take_rows(source.matrix, rows), target.matrix),
+            domain,
+            sample_weight=weights,
+        )
     probability = np.asarray(classifier.predict_proba(source.matrix), dtype=np.float64)[:, 1]
     odds = probability / np.maximum(1.0 - probability, 1e-12)
     return np.clip(odds, SMALLEST_VALUE, LARGEST_ODDS)
@@ -163,10 +164,7 @@ def learned_values(
     logits: NDArray[np.float32] = np.log(prior / (1.0 - prior)).astype(np.float32)
     disagreement = (1.0 - agreement).astype(np.float32)
     differences = np.repeat(disagreement[:, np.newaxis], Y.shape[1], axis=1)
-    rows = np.arange(len(y_source))
-    if len(rows) > LEARNING_ROWS:
-        rng = np.random.default_rng(seed)
-        rows = np.sort(rng.choice(len(rows), LEARNING_ROWS, replace=False))
+    rows = _random_rows(len(y_source), LEARNING_ROWS, seed)
     chosen = source.take(rows)
     engine = assembly.engine(
         chosen.dense,
@@ -180,6 +178,13 @@ def learned_values(
     result = assembly.train(engine, pretrained=None, checkpoint=None, resume=False, callback=None)
     values = _network_values(result.estimators, source.dense, Y, differences, logits)
     return np.maximum(values, SMALLEST_VALUE), int(engine.n_fits)
+
+
+def _random_rows(n: int, size: int, seed: int) -> NDArray[np.intp]:
+    """All of `n` rows, or a random `size` of them, in order."""
+    if n <= size:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, size, replace=False))
 
 
 def _loop_predictor(predictor: Any) -> tuple[Any, dict[str, Any]]:

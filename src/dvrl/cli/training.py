@@ -170,7 +170,6 @@ def train_model(
         if scheme is Scheme.pruning and fraction is None:
             choice = choose_fraction(*run.split, predictor=model, n_jobs=n_jobs, random_state=seed)
             fraction = choice.fraction
-        added = final_rows is FinalRows.both
         fitted = train_robust(
             run.valuer,
             rows.X,
@@ -179,12 +178,12 @@ def train_model(
             scheme=scheme.value,
             fraction=fraction,
             final_rows=final_rows.value,
-            X_val=run.split.X_val if added else None,
-            y_val=run.split.y_val if added else None,
+            X_val=run.split.X_val,
+            y_val=run.split.y_val,
         )
         with_predictor(run.valuer, fitted).save(output)
         written = [output]
-        headline = _headline(model, scheme, fraction, len(rows.y), added=added)
+        headline = _headline(model, scheme, fraction, len(rows.y), final_rows)
         say(console, headline)
         comparison = None if tested is None else _compare(run, tested, model, fraction)
         if comparison is not None:
@@ -202,11 +201,11 @@ def train_model(
 
 
 def _headline(
-    model: Any, scheme: Scheme, fraction: float | None, n_rows: int, *, added: bool
+    model: Any, scheme: Scheme, fraction: float | None, n_rows: int, final_rows: FinalRows
 ) -> str:
     """What was trained, on what."""
     name = type(model).__name__
-    more = " Validation rows were trained on, too." if added else ""
+    more = " Validation rows were trained on, too." if final_rows is FinalRows.both else ""
     if scheme is Scheme.weights:
         return f"{name} trained on {n_rows:,} rows with the data values as weights.{more}"
     left = n_rows - round((fraction or 0.0) * n_rows)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dvrl.experiments.fitting import Scorer, fit_weighted, with_encoding
 from dvrl.experiments.removal import choose_fraction, prune
+from dvrl.settings import FINAL_ROWS
 
 __all__ = ["SCHEMES", "train_robust", "with_predictor"]
 
@@ -81,7 +82,7 @@ def train_robust(
     """
     if scheme not in SCHEMES:
         raise ValueError(f"scheme is {scheme!r}; use one of {', '.join(SCHEMES)}.")
-    if final_rows not in ("training", "both"):
+    if final_rows not in FINAL_ROWS:
         raise ValueError(f"final_rows is {final_rows!r}; use 'training' or 'both'.")
     if final_rows == "both" and (X_val is None or y_val is None):
         raise ValueError("final_rows='both' trains on validation rows; pass X_val and y_val.")
@@ -95,46 +96,30 @@ def train_robust(
     model = with_encoding(final_model)
     weights: NDArray[np.float64] | None = values
     if scheme == "pruning":
-        X, y = _pruned(values, X, y, fraction, final_model, X_val, y_val, scorer, random_state)
-        weights = None
+        if fraction is None:
+            if X_val is None or y_val is None:
+                raise ValueError(
+                    "Without validation rows no fraction can be chosen; pass X_val and y_val, or a "
+                    "fraction to remove."
+                )
+            fraction = choose_fraction(
+                values,
+                X,
+                y,
+                X_val,
+                y_val,
+                predictor=final_model,
+                scorer=scorer,
+                random_state=random_state,
+            ).fraction
+        kept = prune(values, X, y, fraction)
+        X, y, weights = kept.X, kept.y, None
     if final_rows == "both":
         from dvrl.encoding import stack_rows
 
         X, y = stack_rows(X, X_val), np.concatenate([y, np.asarray(y_val)])
         weights = None if weights is None else np.append(weights, np.ones(len(y) - len(weights)))
     return fit_weighted(model, X, y, weights)
-
-
-def _pruned(
-    values: NDArray[np.float64],
-    X: Any,
-    y: NDArray[Any],
-    fraction: float | None,
-    final_model: Any,
-    X_val: Any,
-    y_val: ArrayLike | None,
-    scorer: Scorer | None,
-    random_state: int,
-) -> tuple[Any, NDArray[Any]]:
-    """Rows without those of lowest value."""
-    if fraction is None:
-        if X_val is None or y_val is None:
-            raise ValueError(
-                "Without validation rows no fraction can be chosen; pass X_val and y_val, or a "
-                "fraction to remove."
-            )
-        fraction = choose_fraction(
-            values,
-            X,
-            y,
-            X_val,
-            y_val,
-            predictor=final_model,
-            scorer=scorer,
-            random_state=random_state,
-        ).fraction
-    kept = prune(values, X, y, fraction)
-    return kept.X, kept.y
 
 
 def with_predictor(valuer: Any, model: Any) -> Any:
