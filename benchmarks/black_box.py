@@ -5,8 +5,8 @@
     python benchmarks/black_box.py --report
 
 DVRL's reward comes from a small LightGBM; the same small LightGBM, trained with the values as
-weights, is judged on test rows. *Pruned*: LightGBM with its own defaults, trained without the
-lowest 0, 5, .. 50 % of the rows, the share chosen by the log-loss on the validation rows.
+weights, is judged on test rows. *Pruned*: LightGBM with its own defaults, trained without the rows
+of lowest value; how many is what `dvrl.experiments.choose_fraction` says on the validation rows.
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import numpy as np
-from sklearn.metrics import log_loss
-
 from cases import Case, Condition, make_case
 from common import RESULTS, ROOT, Ledger, option_parser, parsed, seeds_for, write_section
+from dvrl.experiments import choose_fraction, prune
 from judging import Judge, record
 from methods import DEFAULT, METHODS, REFERENCES, Valued
 from tables import (
@@ -42,7 +40,6 @@ PAGE = ROOT / "docs" / "benchmarks-black-box.md"
 SETS = ("adult", "blog", "pol", "2dplanes", "fried", "credit", "higgs", "imdb")
 COMPARED = ("default", "default, logistic", "marginal", *REFERENCES, "random", "confident learning")
 MOST_FITS = 500
-PRUNED_SHARES = np.arange(0, 0.55, 0.05)
 
 
 def small_lightgbm(seed: int) -> Any:
@@ -68,29 +65,23 @@ def usual_lightgbm(case: Case) -> Any:
 def pruned(case: Case, judge: Judge, valued: Valued) -> dict[str, Any]:
     """Test accuracy of LightGBM on the rows that are kept, the share chosen on validation rows."""
     usual = Judge(case, usual_lightgbm)
-    order = np.argsort(valued.values, kind="stable")
-    best: dict[str, Any] = {}
-    for share in PRUNED_SHARES:
-        kept = np.sort(order[round(share * len(order)) :])
-        if len(np.unique(case.y[kept])) < 2:
-            continue
-        model = usual.fit(case.matrix[kept], case.y[kept])
-        loss = _validation_loss(model, case)
-        if not best or loss < best["loss"]:
-            accuracy = model.score(case.matrix_test, case.y_test)
-            best = {"loss": loss, "pruned": float(accuracy), "pruned_share": float(share)}
+    choice = choose_fraction(
+        valued.values,
+        case.matrix,
+        case.y,
+        case.matrix_val,
+        case.y_val,
+        predictor=usual_lightgbm(case),
+        random_state=case.seed,
+    )
+    kept = prune(valued.values, case.matrix, case.y, choice.fraction)
     controls = usual.controls()
     return {
-        "pruned": best["pruned"],
-        "pruned_share": best["pruned_share"],
+        "pruned": usual.score(kept.X, kept.y),
+        "pruned_share": choice.fraction,
         "pruned_noisy": controls["noisy"],
         "pruned_oracle": controls["oracle"],
     }
-
-
-def _validation_loss(model: Any, case: Case) -> float:
-    probability = np.clip(model.predict_proba(case.matrix_val), 1e-7, 1)
-    return float(log_loss(case.y_val, probability, labels=model.classes_))
 
 
 def run(options: argparse.Namespace) -> None:

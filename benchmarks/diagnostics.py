@@ -45,6 +45,7 @@ KINDS = {
     "The ensemble members disagree": "members disagree",
     "The values add nothing to the marginal": "no better than the marginal",
     "The run overfits the validation rows": "overfitted",
+    "The values are the marginal's": "learning dropped",
     "The run has not converged": "not converged",
     "The run was too short": "not converged",
 }
@@ -112,7 +113,7 @@ SCENARIOS = {
         ("flat",), settings={"prior": "none", "residual_bound": 0.02}
     ),
     "overfitted to 20 validation rows": Scenario(
-        ("overfitted",), condition={"valid": 20}, settings=OVERFITTING
+        ("overfitted", "learning dropped"), condition={"valid": 20}, settings=OVERFITTING
     ),
     "the same, no marginal": Scenario(
         ("overfitted", "members disagree"),

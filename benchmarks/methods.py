@@ -19,7 +19,7 @@ from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor, baselines
 
 Values = NDArray[np.float64]
 
-DEFAULT = "2026-11"
+DEFAULT = "2026-11.2"
 """Version of the default configuration: change it when the default changes, and its runs are
 made again (those of the other methods do not depend on it)."""
 FIRST_DEFAULT = "first"  # of results written before there were versions

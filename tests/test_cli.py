@@ -41,7 +41,8 @@ def assert_one_sentence(result, *parts: str) -> None:
 def test_compiled_code_is_kept_in_the_users_cache_folder(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv(compiled.FOLDER, raising=False)
-    monkeypatch.delenv(compiled.SHORTEST, raising=False)
+    for name in (compiled.SHORTEST, compiled.LOG_LEVEL):
+        monkeypatch.delenv(name, raising=False)
     folder = compiled.keep_compiled_code()
     assert folder is not None
     assert folder.is_relative_to(tmp_path)

@@ -100,7 +100,7 @@ PAPER_SETTINGS = {  # Algorithm 1 and section 4 of the paper
     "inner_batch_size": 256, "inner_optimizer": "sgd", "learning_rate": 0.01, "l2": 0.0,
     "inner_l2": 0.0, "validation_share": 1.0, "predictor_start": "persistent",
     "exploration_weight": 0.0, "averaging": False,
-    "ensemble_size": 1,
+    "ensemble_size": 1, "shrink_residual": False,
 }  # fmt: skip
 CHANGED_BY_THE_RELEASED_CODE = {
     "metric": "released", "marginal": "validation", "baseline": "all_rows",
@@ -158,6 +158,7 @@ BAD_VALUES = {
     "max_seconds": [0, -5, "auto", float("inf")],
     "patience": [0, 2.5, "auto", True],
     "averaging": ["no", 1, [True]],
+    "shrink_residual": ["no", 1, 0.5],
     "stopping_fraction": [0.0, 1.0, 3, -0.5, "some"],
 }
 # The metric is checked where it is made; see test_rewards.py.

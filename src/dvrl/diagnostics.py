@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 
 from dvrl.exceptions import DataValuationWarning
 from dvrl.label_fit import LabelFit
+from dvrl.paired import is_positive, mean_where, standard_error
 
 __all__ = ["Diagnostics", "diagnose", "warn"]
 
@@ -75,6 +76,9 @@ class Diagnostics:
     estimated_noise_rate : float or None
         Estimated share of wrong labels among the training rows; None where the marginal does not
         estimate it.
+    kept_share : float
+        Share of the learned change of the log-odds that is kept: 1, or less where it made
+        predictors worse on validation rows that had not rewarded it (`shrink_residual`).
     converged : bool
     n_iterations, n_fits : int
     stop_reason : str
@@ -101,6 +105,7 @@ class Diagnostics:
     seconds: float
     n_fits: int
     estimated_noise_rate: float | None = None
+    kept_share: float = 1.0
     messages: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,6 +126,7 @@ class Diagnostics:
             f" between members {_number(self.ensemble_agreement, '.3f')}",
             "labels        estimated share of wrong ones"
             f" {_number(self.estimated_noise_rate, '.1%')}",
+            f"learned       {self.kept_share:.0%} of the change from the prior is kept",
             f"run           {self.n_iterations} iterations, {self.n_fits} fits,"
             f" {self.seconds:.1f} s, stopped: {self.stop_reason},"
             f" {'converged' if self.converged else 'not converged'}",
@@ -145,6 +151,7 @@ def diagnose(
     member_validation_rows: ArrayLike | None = None,
     validation_fit: LabelFit | None = None,
     estimated_noise_rate: float | None = None,
+    kept_share: float = 1.0,
     history_held_back: ArrayLike | None = None,
     resampled_share: float = 0.0,
     reached_limit: bool = True,
@@ -181,6 +188,8 @@ def diagnose(
         How well the validation labels agree with a model of the training rows.
     estimated_noise_rate : float, optional
         Copied.
+    kept_share : float
+        See `Diagnostics`.
     history_held_back : array-like of float, shape (h,), optional
         Rewards, over the run, on validation rows that the policy does not learn from.
     resampled_share : float
@@ -228,7 +237,7 @@ def diagnose(
         _validation_disagrees(validation_fit),
         _flat(low, high),
         _members_disagree(agreement),
-        _no_better_than_marginal(correlation, distance, rewards),
+        _dropped(kept_share) or _no_better_than_marginal(correlation, distance, rewards),
         _many_resampled(resampled_share),
         _validation_overfitted(history, held_back)
         or _members_overfitted(
@@ -258,6 +267,7 @@ def diagnose(
         seconds=float(seconds),
         n_fits=int(n_fits),
         estimated_noise_rate=estimated_noise_rate,
+        kept_share=float(kept_share),
         messages=tuple(message for message in messages if message is not None),
     )
 
@@ -289,7 +299,7 @@ class Rewards:
         """Whether one reward is above another by more than noise and by more than a trifle."""
         if one in self.rows and other in self.rows:
             a, b = float(self.rows[one].mean()), float(self.rows[other].mean())
-            if not _positive(self.rows[one] - self.rows[other], PAIRED_STANDARD_ERRORS):
+            if not is_positive(self.rows[one] - self.rows[other], PAIRED_STANDARD_ERRORS):
                 return False
         else:
             a, b = self.mean[one], self.mean[other]
@@ -298,7 +308,7 @@ class Rewards:
     def gains(self, one: str, other: str) -> bool:
         """Whether one reward is above another at all, as far as noise allows to say."""
         if one in self.rows and other in self.rows:
-            return _positive(self.rows[one] - self.rows[other], GAIN_STANDARD_ERRORS)
+            return is_positive(self.rows[one] - self.rows[other], GAIN_STANDARD_ERRORS)
         return self.mean[one] > self.mean[other]
 
 
@@ -365,6 +375,16 @@ def _members_disagree(agreement: float | None) -> str | None:
     )
 
 
+def _dropped(kept_share: float) -> str | None:
+    if kept_share > 0.0:
+        return None
+    return (
+        "The values are the marginal's: predictors trained with what was learned beside it did"
+        " worse on validation rows that had not rewarded it, so that was dropped. Add validation"
+        " rows or raise kl_weight to learn more; shrink_residual=False keeps it."
+    )
+
+
 def _no_better_than_marginal(
     correlation: float | None, distance: float | None, rewards: Rewards
 ) -> str | None:
@@ -397,7 +417,7 @@ def _validation_overfitted(history: Floats, held_back: Floats | None) -> str | N
     other = np.array_split(held_back, 4)
     best = int(np.argmax([part.mean() for part in other]))
     fall = other[best].mean() - other[-1].mean()
-    noise = np.hypot(_standard_error(other[best]), _standard_error(other[-1]))
+    noise = np.hypot(standard_error(other[best]), standard_error(other[-1]))
     falls = best < 3 and fall > NOISE_STANDARD_ERRORS * noise
     if not falls or training[-1].mean() <= training[best].mean():
         return None
@@ -422,14 +442,14 @@ def _members_overfitted(
         return None
     gains = by_member - rewards.rows[reference]
     seen = _like(gains, member_validation_rows, "member_validation_rows") > 0
-    own, unseen = _mean_where(gains, seen), _mean_where(gains, ~seen)
+    own, unseen = mean_where(gains, seen), mean_where(gains, ~seen)
     fall = unseen[~np.isnan(unseen)]
     optimism = (own - unseen)[~np.isnan(own - unseen)]
     if fall.size < 2 or optimism.size < 2:
         return None
     margin = OVERFITTED_MARGIN * abs(float(rewards.rows[reference].mean()))
     if -fall.mean() <= margin or not all(
-        _positive(each, OVERFITTED_STANDARD_ERRORS) for each in (-fall, optimism)
+        is_positive(each, OVERFITTED_STANDARD_ERRORS) for each in (-fall, optimism)
     ):
         return None
     return (
@@ -464,7 +484,7 @@ def _late_gain(history: Floats) -> tuple[float | None, bool]:
     change = float(means[-1] - means[-2])
     spread = float(means.max() - means.min())
     gain = change / spread if spread > 0 else 0.0
-    noise = np.hypot(_standard_error(eighths[-1]), _standard_error(eighths[-2]))
+    noise = np.hypot(standard_error(eighths[-1]), standard_error(eighths[-2]))
     settled = abs(gain) <= LATE_GAIN_LIMIT or abs(change) <= NOISE_STANDARD_ERRORS * noise
     return gain, bool(settled)
 
@@ -474,24 +494,6 @@ def _row_rewards(row_rewards: Mapping[str, ArrayLike] | None) -> dict[str, Float
     for name, each in rows.items():
         _like(next(iter(rows.values())), each, name)
     return rows
-
-
-def _mean_where(numbers: Floats, mask: NDArray[np.bool_]) -> Floats:
-    """Column means over the places of the mask; NaN where a column has none."""
-    counts = mask.sum(axis=0)
-    means = np.where(mask, numbers, 0.0).sum(axis=0) / np.maximum(counts, 1)
-    return np.where(counts > 0, means, np.nan)
-
-
-def _positive(differences: Floats, standard_errors: float) -> bool:
-    """Whether the mean is above 0 by more than so many of its standard errors."""
-    return bool(differences.mean() > standard_errors * _standard_error(differences))
-
-
-def _standard_error(numbers: Floats) -> float:
-    if numbers.size < 2:
-        return 0.0
-    return float(numbers.std(ddof=1) / np.sqrt(numbers.size))
 
 
 def _spearman(a: Floats, b: Floats) -> float:

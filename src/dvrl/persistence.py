@@ -65,6 +65,7 @@ def save(estimator: Any, path: Path) -> None:
         "diagnostics": estimator.diagnostics_.to_dict(),
         "n_members": estimator.n_members_,
         "prior": estimator._prior,
+        "kept_share": estimator._kept_share,
         "residual_bound": estimator._estimators.bound,
         "original_rows": estimator._original_rows,
         "predictor": predictor_metadata,
@@ -141,6 +142,8 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
     estimator.diagnostics_ = _diagnostics(metadata["diagnostics"])
     estimator.n_members_ = int(metadata["n_members"])
     estimator._prior = bool(metadata["prior"])
+    # Files of earlier versions say nothing: they keep all that was learned.
+    estimator._kept_share = float(metadata.get("kept_share", 1.0))
     estimator._original_rows = bool(metadata["original_rows"])
     estimator.n_features_in_ = int(metadata["n_features_in"])
     if metadata["feature_names_in"] is not None:

@@ -53,6 +53,8 @@ REALS: dict[str, tuple[bool, tuple[str, ...]]] = {
     "stopping_fraction": (True, ()),
 }
 
+SWITCHES = ("averaging", "shrink_residual")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -81,6 +83,7 @@ class Settings:
     averaging: bool = True
     ensemble_size: int | str = "auto"
     validation_share: float = 0.5
+    shrink_residual: bool = True
     max_seconds: float | None = None
     patience: int | None = None
     stopping_fraction: float = 0.25
@@ -108,6 +111,7 @@ _PAPER: dict[str, Any] = {
     "averaging": False,
     "ensemble_size": 1,
     "validation_share": 1.0,
+    "shrink_residual": False,
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -167,9 +171,12 @@ def _checked(settings: Settings) -> Settings:
         raise ValueError("validation_share must lie above 0 and be at most 1; use .5, say.")
     if values["stopping_fraction"] >= 1:
         raise ValueError("stopping_fraction must lie between 0 and 1; use .25, say.")
-    if not isinstance(settings.averaging, (bool, np.bool_)):
-        raise ValueError(f"averaging={settings.averaging!r} must be True or False.")
-    return replace(settings, averaging=bool(settings.averaging), **values)
+    for name in SWITCHES:
+        value = getattr(settings, name)
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"{name}={value!r} must be True or False.")
+        values[name] = bool(value)
+    return replace(settings, **values)
 
 
 def check_selections(gradient: str, baseline: str, n_selections: int | str) -> None:

@@ -22,6 +22,7 @@ from .marginal import Marginal
 from .padding import pad, padded_size
 from .preparation import Prepared, WeightedRows, prepare
 from .settings import FINAL_ROWS, SETTING_NAMES, Settings, make_settings
+from .shrinkage import SHARES, kept_share
 
 __all__ = ["DVRLClassifier", "DVRLRegressor", "load"]
 
@@ -112,6 +113,10 @@ _PARAMETERS_DOC = """
     validation_share : float, default=None
         Share of the validation rows that rewards each member of an ensemble, another share for
         each (default .5; black boxes: all rows).
+    shrink_residual : bool, default=None
+        Halve or drop what was learned beside the prior where it makes predictors worse, by more
+        than two standard errors, on the validation rows that did not reward it (default True;
+        needs an ensemble, a `validation_share` below 1, and a metric that is a mean over rows).
     max_seconds : float, default=None
         Time limit of the training loop.
     patience : int, default=None
@@ -207,6 +212,7 @@ class _BaseDVRL(BaseEstimator):
         averaging: bool | None = None,
         ensemble_size: int | str | None = None,
         validation_share: float | None = None,
+        shrink_residual: bool | None = None,
         max_seconds: float | None = None,
         patience: int | None = None,
         stopping_fraction: float | None = None,
@@ -247,6 +253,7 @@ class _BaseDVRL(BaseEstimator):
         self.averaging = averaging
         self.ensemble_size = ensemble_size
         self.validation_share = validation_share
+        self.shrink_residual = shrink_residual
         self.max_seconds = max_seconds
         self.patience = patience
         self.stopping_fraction = stopping_fraction
@@ -301,6 +308,7 @@ class _BaseDVRL(BaseEstimator):
         self._labels, self.validation_indices_ = data.labels, data.held
         self.marginal_ = self._fit_marginal(settings, data, seed)
         self._learn(settings, data, seed)
+        self._shrink(settings, data)
         self._value_training_rows(data)
         self._diagnose(settings, data)
         self._fit_final(settings, X, data, seed)
@@ -393,10 +401,13 @@ class _BaseDVRL(BaseEstimator):
 
     # ------------------------------------------------------------------ valuing
 
-    def _members_values(self, X: Floats, Y: Floats, scores: Floats) -> Floats:
-        """Values (n_members, n_rows) of encoded rows."""
+    def _members_values(
+        self, X: Floats, Y: Floats, scores: Floats, share: float | None = None
+    ) -> Floats:
+        """Values (n_members, n_rows) of encoded rows, with a share of what was learned."""
         from .training import member_logits
 
+        share = self._kept_share if share is None else share
         differences = self.marginal_.differences(Y, scores)
         prior = self._prior_logits(Y, scores)
         n_columns = padded_size(X.shape[1])
@@ -414,6 +425,8 @@ class _BaseDVRL(BaseEstimator):
             )
             parts.append(np.asarray(logits)[:, :size])
         joined = np.concatenate(parts, axis=1).astype(np.float64)
+        if share < 1.0:
+            joined = prior + share * (joined - prior)
         return (0.5 * (1.0 + np.tanh(0.5 * joined))).astype(np.float32)
 
     def _value_training_rows(self, data: Prepared) -> None:
@@ -463,22 +476,81 @@ class _BaseDVRL(BaseEstimator):
 
     # ------------------------------------------------------------------ what the run says of itself
 
+    def _shrink(self, settings: Settings, data: Prepared) -> None:
+        """Take back what was learned where it harms on rows that did not reward it.
+
+        Judged with the penalty of the predictor that is trained with the values in the end, which
+        is less stiff than that of the loop.
+        """
+        from .assembly import final_l2
+        from .predictors.traceable import fit_traceable
+
+        self._kept_share = 1.0
+        engine, seen = self._engine, self._rewarding_rows()
+        has_prior = self._prior and self.marginal_.kind != "none"
+        if not settings.shrink_residual or not has_prior or seen.all():
+            return
+        predictor = engine.program.predictor
+        assert predictor is not None  # else all rows would have rewarded
+        rows = self._judged_rows(len(data.X))
+        X, Y, scores = (
+            part if rows is None else part[rows]
+            for part in (data.X, data.Y, self.marginal_.train_scores_)
+        )
+        X_validation = np.asarray(engine.problem.X_validation)[:, : X.shape[1]]
+
+        def row_rewards(share: float) -> NDArray[np.float64] | None:
+            members = np.clip(self._members_values(X, Y, scores, share), 1e-6, None)
+            if share == 0.0:  # then every member is the prior
+                members = members[:1]
+            by_row = []
+            for weights in members:
+                fitted = fit_traceable(
+                    predictor,
+                    X,
+                    Y,
+                    weights,
+                    learning_rate=float(engine.hyper["inner_learning_rate"]),
+                    l2=final_l2(settings),
+                )
+                engine.n_fits += 1
+                rewards = self._row_rewards(fitted.scores(X_validation))
+                if rewards is None:  # the metric is no mean over rows
+                    return None
+                by_row.append(rewards)
+            return np.broadcast_to(np.stack(by_row), seen.shape)
+
+        found = {share: row_rewards(share) for share in SHARES}
+        self._kept_share = kept_share(
+            {share: rewards for share, rewards in found.items() if rewards is not None}, seen
+        )
+
+    def _rewarding_rows(self) -> NDArray[np.bool_]:
+        """Validation rows (n_members, n_validation_rows) that rewarded each member."""
+        used = np.asarray(self._engine.problem.validation_mask) > 0
+        return self._result.validation_masks[:, used] > 0
+
+    def _judged_rows(self, n: int) -> NDArray[np.int32] | None:
+        """Numbers of the training rows that judge weights; None for all."""
+        if n <= DIAGNOSED_ROWS:
+            return None
+        rng = np.random.default_rng(0)
+        return np.sort(rng.choice(n, DIAGNOSED_ROWS, replace=False)).astype(np.int32)
+
+    def _judged(self, weights: Floats, rows: NDArray[np.int32] | None) -> tuple[float, Floats]:
+        """Reward and validation scores of a predictor trained with these weights."""
+        # Only the relations between rows are compared, not the total weight.
+        relative = (weights * (len(weights) / weights.sum())).astype(np.float32)
+        if rows is None:
+            relative = pad(relative, len(self._engine.problem.mask))
+        return self._engine.reward(relative, rows)
+
     def _diagnose(self, settings: Settings, data: Prepared) -> None:
         engine, result = self._engine, self._result
         trained = self._trained_members
         values = trained.mean(axis=0)
         n = len(values)
-        rows = None
-        if n > DIAGNOSED_ROWS:
-            rng = np.random.default_rng(0)
-            rows = np.sort(rng.choice(n, DIAGNOSED_ROWS, replace=False)).astype(np.int32)
-        size = len(engine.problem.mask)
-
-        def judged(weights: Floats) -> tuple[float, Floats]:
-            chosen = pad(weights, size) if rows is None else weights[rows]
-            # Only the relations between rows are compared, not the total weight.
-            return engine.reward((chosen * (n / weights.sum())).astype(np.float32), rows)
-
+        rows = self._judged_rows(n)
         upper = np.zeros(n, np.float32)
         upper[np.argsort(values, kind="stable")[n // 2 :]] = 1.0
         weights = {
@@ -491,11 +563,17 @@ class _BaseDVRL(BaseEstimator):
         if self.marginal_.kind != "none":
             control = self.marginal_.label_probability(data.Y, self.marginal_.train_scores_)
             weights["marginal"] = control
-        outcomes = {name: judged(each) for name, each in weights.items()}
-        rewarded = result.validation_masks[:, np.asarray(engine.problem.validation_mask) > 0] > 0
+        outcomes = {
+            name: self._judged(each if rows is None else each[rows], rows)
+            for name, each in weights.items()
+        }
+        rewarded = self._rewarding_rows()
         # Members that all validation rows rewarded have none left to be tested on.
         tested = np.zeros((0, n), np.float32) if rewarded.all() else np.clip(trained, 1e-6, None)
-        members = {str(number): judged(each) for number, each in enumerate(tested)}
+        members = {
+            str(number): self._judged(each if rows is None else each[rows], rows)
+            for number, each in enumerate(tested)
+        }
         n_drawn = len(result.history["redrawn"]) * engine.program.n_selections
         self.diagnostics_: Diagnostics = diagnose(
             values,
@@ -515,6 +593,7 @@ class _BaseDVRL(BaseEstimator):
                 classification=self._task == "classification",
             ),
             estimated_noise_rate=self.marginal_.noise_rate(data.Y, self.marginal_.train_scores_),
+            kept_share=self._kept_share,
             history_held_back=result.held_back[:, 1] if len(result.held_back) else None,
             resampled_share=float(result.history["redrawn"].mean(axis=1).sum() / n_drawn),
             # The automatic number of iterations ends a run early on purpose: it holds the policy

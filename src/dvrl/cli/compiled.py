@@ -16,6 +16,10 @@ __all__ = ["keep_compiled_code"]
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
 SHORTEST = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# XLA tells of every piece that it reads back, as an error, where the compiler was allowed
+# preferences that it does not count among the processor's features. What does go wrong is raised.
+NO_MESSAGES = "3"
 # Shorter compilations are as fast as reading a file.
 SHORTEST_SECONDS = "0.05"
 MOST_BYTES = 256 * 2**20
@@ -43,6 +47,7 @@ def keep_compiled_code() -> Path | None:
         return None
     os.environ[FOLDER] = str(folder)
     os.environ.setdefault(SHORTEST, SHORTEST_SECONDS)
+    os.environ.setdefault(LOG_LEVEL, NO_MESSAGES)
     return folder
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = [
     "MODEL_NAMES",
     "Scorer",
+    "calibrated_log_likelihood",
     "default_scorer",
     "encoded_once",
     "fit_weighted",
@@ -23,6 +24,11 @@ __all__ = [
 
 Scorer = Callable[[Any, Any, Any], float]
 """The scorer protocol of scikit-learn: ``scorer(estimator, X, y)``, higher is better."""
+
+# A label of probability 0 would rule a model out, however good it is elsewhere.
+LOWEST_PROBABILITY = 1e-7
+# Bounds of the search for a temperature: from nearly equal to nearly certain probabilities.
+LOG_SHARPNESS = (-4.0, 2.0)
 
 MODEL_NAMES = (
     "logistic",
@@ -53,10 +59,54 @@ def log_likelihood(estimator: Any, X: Any, y: Any) -> float:
     float
         At most 0, higher is better: the negative of the log loss.
     """
+    logarithms, known = _log_probabilities(estimator, X, y)
+    return _mean_of_labels(logarithms, known)
+
+
+def calibrated_log_likelihood(estimator: Any, X: Any, y: Any) -> float:
+    """Mean log-probability of the labels at the temperature that suits these rows best.
+
+    The temperature divides all log-probabilities alike (Guo et al., 2017), so that a model is
+    judged by what it can tell apart and not by how sure it says it is.
+
+    Parameters
+    ----------
+    estimator : fitted scikit-learn classifier with ``predict_proba``
+    X : array-like or frame of shape (n_rows, n_features)
+    y : array-like of shape (n_rows,)
+
+    Returns
+    -------
+    float
+        At most 0, higher is better; at least :func:`log_likelihood`, up to the accuracy of the
+        search.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logarithms, known = _log_probabilities(estimator, X, y)
+
+    def loss(log_sharpness: float) -> float:
+        sharpened = np.exp(log_sharpness) * logarithms
+        totals = np.log(np.exp(sharpened).sum(axis=1, keepdims=True))
+        return -_mean_of_labels(sharpened - totals, known)
+
+    found = minimize_scalar(loss, bounds=LOG_SHARPNESS, method="bounded")
+    return -float(found.fun)
+
+
+def _log_probabilities(
+    estimator: Any, X: Any, y: Any
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Logarithms for every row and class, and the column of each label (-1: unknown)."""
     places = {label: place for place, label in enumerate(np.asarray(estimator.classes_).tolist())}
-    known = np.array([places.get(label, -1) for label in np.asarray(y).tolist()])
-    probabilities = np.asarray(estimator.predict_proba(X))[np.arange(len(known)), known]
-    return float(np.log(np.maximum(np.where(known < 0, 0.0, probabilities), 1e-7)).mean())
+    known = np.array([places.get(label, -1) for label in np.asarray(y).tolist()], dtype=np.intp)
+    probabilities = np.asarray(estimator.predict_proba(X), dtype=np.float64)
+    return np.log(np.maximum(probabilities, LOWEST_PROBABILITY)), known
+
+
+def _mean_of_labels(logarithms: NDArray[np.float64], known: NDArray[np.intp]) -> float:
+    found = logarithms[np.arange(len(known)), known]
+    return float(np.where(known < 0, np.log(LOWEST_PROBABILITY), found).mean())
 
 
 def fit_weighted(

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dvrl.experiments.fitting import Scorer, default_scorer, encoded_once, log_likelihood, seeded
+from dvrl.experiments.fitting import (
+    Scorer,
+    calibrated_log_likelihood,
+    default_scorer,
+    encoded_once,
+    seeded,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,9 +219,11 @@ def choose_fraction(
     values, X, y, predictor, shares, subsample, n_jobs, random_state
         As in :func:`removal_curve`.
     scorer : callable, optional
-        ``scorer(estimator, X, y)``, higher is better. By default the mean log-probability of the
-        labels where the predictor gives probabilities, because accuracy on few validation rows
-        hardly tells shares apart; else the predictor's ``score``.
+        ``scorer(estimator, X, y)``, higher is better. By default, where the predictor gives
+        probabilities, the mean log-probability of the labels at the best temperature
+        (:func:`~dvrl.experiments.fitting.calibrated_log_likelihood`): accuracy on few validation
+        rows hardly tells shares apart, and without the temperature wrong rows would be kept
+        because they make a model less sure of itself. Else the predictor's ``score``.
     X_val, y_val : like X and y
         Validation rows.
     repeats : int
@@ -240,7 +248,7 @@ def choose_fraction(
     draws = _draw_repeats(len(y), repeats, subsample, random_state)
     samples = _bootstrap_samples(y_val, repeats, predictor, random_state)
     if scorer is None and hasattr(predictor, "predict_proba"):
-        scorer = log_likelihood
+        scorer = calibrated_log_likelihood
     X, X_val = encoded_once(predictor, X, X_val)
     scores = Parallel(n_jobs=n_jobs)(
         delayed(_score_of)(
