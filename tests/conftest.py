@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Tests run in two processes (pyproject.toml); on two cores their OpenMP threads would wait for
+# each other. OpenMP reads this when it is loaded, so before anything else is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
