@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 __all__ = [
     "MODEL_NAMES",
     "Scorer",
-    "calibrated_log_likelihood",
     "default_scorer",
     "encoded_once",
     "fit_weighted",
     "log_likelihood",
     "model_by_name",
+    "row_scores",
     "seeded",
     "with_encoding",
 ]
@@ -59,39 +59,38 @@ def log_likelihood(estimator: Any, X: Any, y: Any) -> float:
     float
         At most 0, higher is better: the negative of the log loss.
     """
-    logarithms, known = _log_probabilities(estimator, X, y)
-    return _mean_of_labels(logarithms, known)
+    return float(_of_labels(*_log_probabilities(estimator, X, y)).mean())
 
 
-def calibrated_log_likelihood(estimator: Any, X: Any, y: Any) -> float:
-    """Mean log-probability of the labels at the temperature that suits these rows best.
+def row_scores(estimator: Any, X: Any, y: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Score of every row, so that the mean says how good a model is.
 
-    The temperature divides all log-probabilities alike (Guo et al., 2017), so that a model is
-    judged by what it can tell apart and not by how sure it says it is.
+    Log-probability of the label at the temperature that suits these rows best, where the model
+    gives probabilities; else whether the label is right, or each row's part of R2. The
+    temperature divides all log-probabilities alike (Guo et al., 2017): a model is judged by what
+    it can tell apart and not by how sure it says it is.
 
     Parameters
     ----------
-    estimator : fitted scikit-learn classifier with ``predict_proba``
+    estimator : fitted scikit-learn estimator
     X : array-like or frame of shape (n_rows, n_features)
-    y : array-like of shape (n_rows,)
+    y : ndarray of shape (n_rows,)
 
     Returns
     -------
-    float
-        At most 0, higher is better; at least :func:`log_likelihood`, up to the accuracy of the
-        search.
+    ndarray of shape (n_rows,) or None
+        None where the estimator is neither classifier nor regressor.
     """
-    from scipy.optimize import minimize_scalar
+    from sklearn.base import is_classifier, is_regressor
 
-    logarithms, known = _log_probabilities(estimator, X, y)
-
-    def loss(log_sharpness: float) -> float:
-        sharpened = np.exp(log_sharpness) * logarithms
-        totals = np.log(np.exp(sharpened).sum(axis=1, keepdims=True))
-        return -_mean_of_labels(sharpened - totals, known)
-
-    found = minimize_scalar(loss, bounds=LOG_SHARPNESS, method="bounded")
-    return -float(found.fun)
+    if hasattr(estimator, "predict_proba"):
+        return _tempered(*_log_probabilities(estimator, X, y))
+    if is_classifier(estimator):
+        return np.asarray(np.asarray(estimator.predict(X)) == y, dtype=np.float64)
+    if is_regressor(estimator):
+        spread = float(np.var(y)) or 1.0
+        return np.asarray(1.0 - (estimator.predict(X) - y) ** 2 / spread, dtype=np.float64)
+    return None
 
 
 def _log_probabilities(
@@ -104,9 +103,22 @@ def _log_probabilities(
     return np.log(np.maximum(probabilities, LOWEST_PROBABILITY)), known
 
 
-def _mean_of_labels(logarithms: NDArray[np.float64], known: NDArray[np.intp]) -> float:
+def _of_labels(logarithms: NDArray[np.float64], known: NDArray[np.intp]) -> NDArray[np.float64]:
     found = logarithms[np.arange(len(known)), known]
-    return float(np.where(known < 0, np.log(LOWEST_PROBABILITY), found).mean())
+    return np.where(known < 0, np.log(LOWEST_PROBABILITY), found)
+
+
+def _tempered(logarithms: NDArray[np.float64], known: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Log-probability of each label at the best temperature."""
+    from scipy.optimize import minimize_scalar
+
+    def rows(log_sharpness: float) -> NDArray[np.float64]:
+        sharpened = np.exp(log_sharpness) * logarithms
+        totals = np.log(np.exp(sharpened).sum(axis=1, keepdims=True))
+        return _of_labels(sharpened - totals, known)
+
+    best = minimize_scalar(lambda each: -rows(each).mean(), bounds=LOG_SHARPNESS, method="bounded")
+    return rows(float(best.x))
 
 
 def fit_weighted(

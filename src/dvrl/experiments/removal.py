@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from dvrl.experiments.fitting import (
     Scorer,
-    calibrated_log_likelihood,
     default_scorer,
     encoded_once,
+    row_scores,
     seeded,
 )
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["ORDERS", "FractionChoice", "Pruned", "choose_fraction", "prune", "removal_curve"]
 
 ORDERS = ("lowest first", "highest first", "random")
+# Scores this near to each other, relative to their size, differ by rounding alone.
+ROUNDING = 1e-9
 SHARES = tuple(np.round(np.arange(0.0, 0.501, 0.05), 2).tolist())
 
 
@@ -206,10 +208,10 @@ def choose_fraction(
     """Choose how many rows to remove, on validation rows alone.
 
     The smallest share is taken that is not worse than the best one by more than one standard
-    error: rows are removed only where that visibly helps. The standard error is that of the
-    difference from the best share, and counts both what the training rows and what the
-    validation rows leave to chance: each repeat trains on a random subset of the training rows
-    and scores on a bootstrap sample of the validation rows, the same for all shares.
+    error: rows are removed only where that visibly helps. The standard error is that of the mean
+    difference from the best share. It counts what the validation rows leave to chance and what
+    the repeats do, each of which trains on a random subset of the training rows, the same for all
+    shares.
 
     The values were learned on validation rows too. Scores on the same rows flatter removal; with
     enough validation rows, choose the fraction on some that the values have not seen.
@@ -220,10 +222,10 @@ def choose_fraction(
         As in :func:`removal_curve`.
     scorer : callable, optional
         ``scorer(estimator, X, y)``, higher is better. By default, where the predictor gives
-        probabilities, the mean log-probability of the labels at the best temperature
-        (:func:`~dvrl.experiments.fitting.calibrated_log_likelihood`): accuracy on few validation
-        rows hardly tells shares apart, and without the temperature wrong rows would be kept
-        because they make a model less sure of itself. Else the predictor's ``score``.
+        probabilities, the mean log-probability of the labels at the temperature that suits the
+        validation rows best: accuracy on few rows hardly tells shares apart, and without the
+        temperature wrong rows would be kept because they make a model less sure of itself. Else
+        accuracy or R2.
     X_val, y_val : like X and y
         Validation rows.
     repeats : int
@@ -247,11 +249,9 @@ def choose_fraction(
         raise ValueError(f"repeats is {repeats}; a standard error needs 2 or more.")
     draws = _draw_repeats(len(y), repeats, subsample, random_state)
     samples = _bootstrap_samples(y_val, repeats, predictor, random_state)
-    if scorer is None and hasattr(predictor, "predict_proba"):
-        scorer = calibrated_log_likelihood
     X, X_val = encoded_once(predictor, X, X_val)
-    scores = Parallel(n_jobs=n_jobs)(
-        delayed(_score_of)(
+    judged = Parallel(n_jobs=n_jobs)(
+        delayed(_judged)(
             seeded(predictor, draw.seed),
             X,
             y,
@@ -264,19 +264,22 @@ def choose_fraction(
         for removed in shares
         for draw, sample in zip(draws, samples, strict=True)
     )
-    table = np.reshape(scores, (len(shares), repeats))
-    best = int(table.mean(axis=1).argmax())
-    behind = table[best] - table
-    # Bootstrap samples: their standard deviation is the standard error.
-    errors = behind.std(axis=1, ddof=1)
-    chosen = int(np.flatnonzero(behind.mean(axis=1) <= errors)[0])
+    scores = np.reshape([each.score for each in judged], (len(shares), repeats))
+    details = np.reshape([each.details for each in judged], (len(shares), repeats, -1))
+    best = int(scores.mean(axis=1).argmax())
+    behind = scores[best] - scores
+    of_repeats = behind.std(axis=1, ddof=1) / np.sqrt(repeats)
+    of_rows = _validation_errors(details[best] - details, by_row=judged[0].by_row)
+    errors = np.hypot(of_repeats, of_rows)
+    rounding = ROUNDING * max(1.0, abs(float(scores[best].mean())))
+    chosen = int(np.flatnonzero(behind.mean(axis=1) <= errors + rounding)[0])
     return FractionChoice(
         fraction=float(shares[chosen]),
         best=float(shares[best]),
         table=pd.DataFrame(
             {
                 "removed": shares,
-                "score": table.mean(axis=1),
+                "score": scores.mean(axis=1),
                 "behind_best": behind.mean(axis=1),
                 "standard_error": errors,
             }
@@ -387,8 +390,66 @@ def _score_of(
     X_test: Any,
     y_test: NDArray[Any],
     scorer: Scorer | None,
-    sample: NDArray[np.intp] | None = None,
 ) -> float:
+    return float((scorer or default_scorer)(_fitted(model, X, y, rows), X_test, y_test))
+
+
+class _Judged(NamedTuple):
+    """A model's score on the validation rows, and what tells how sure it is.
+
+    `details` are the scores of single rows; or, where the score is no mean over rows, how much
+    the score on a bootstrap sample of them differs.
+    """
+
+    score: float
+    details: NDArray[np.float64]
+    by_row: bool
+
+
+def _judged(
+    model: Any,
+    X: Any,
+    y: NDArray[Any],
+    rows: NDArray[np.intp],
+    X_val: Any,
+    y_val: NDArray[Any],
+    scorer: Scorer | None,
+    sample: NDArray[np.intp],
+) -> _Judged:
+    from dvrl.encoding import take_rows
+
+    fitted = _fitted(model, X, y, rows)
+    by_row = row_scores(fitted, X_val, y_val) if scorer is None else None
+    if by_row is not None:
+        return _Judged(float(by_row.mean()), by_row, True)
+    scorer = scorer or default_scorer
+    score = float(scorer(fitted, X_val, y_val))
+    drawn = float(scorer(fitted, take_rows(X_val, sample), y_val[sample]))
+    return _Judged(score, np.array([drawn - score]), False)
+
+
+def _validation_errors(differences: NDArray[np.float64], *, by_row: bool) -> NDArray[np.float64]:
+    """What validation rows leave to chance in a mean difference of scores.
+
+    Parameters
+    ----------
+    differences : (n_shares, n_repeats, k) float64
+        Of the `details` of :class:`_Judged`.
+    by_row : bool
+
+    Returns
+    -------
+    (n_shares,) float64
+        Standard errors.
+    """
+    if by_row:
+        rows = differences.mean(axis=1)
+        return np.asarray(rows.std(axis=1, ddof=min(1, rows.shape[1] - 1)) / rows.shape[1] ** 0.5)
+    # Each repeat has a bootstrap sample of its own: their standard deviation is the standard error.
+    return np.asarray(differences[:, :, 0].std(axis=1, ddof=1))
+
+
+def _fitted(model: Any, X: Any, y: NDArray[Any], rows: NDArray[np.intp]) -> Any:
     from sklearn.base import is_classifier
     from sklearn.dummy import DummyClassifier
 
@@ -398,10 +459,7 @@ def _score_of(
     if is_classifier(model) and np.all(targets == targets[0]):
         # All that can be learned from a single class is to say it.
         model = DummyClassifier(strategy="most_frequent")
-    fitted = model.fit(take_rows(X, rows), targets)
-    if sample is not None:
-        X_test, y_test = take_rows(X_test, sample), y_test[sample]
-    return float((scorer or default_scorer)(fitted, X_test, y_test))
+    return model.fit(take_rows(X, rows), targets)
 
 
 def _checked_rows(values: ArrayLike, X: Any, y: ArrayLike) -> NDArray[np.float64]:
