@@ -61,6 +61,7 @@ def test_flipped_labels_are_found_and_do_less_harm(load, floor):
     assert not [message for message in valuer.diagnostics_.messages if "inverted" in message]
 
 
+@pytest.mark.slow
 def test_no_seed_inverts_the_values():
     for seed in range(1, 4):
         (X, y), (X_val, y_val), _ = split(*digits(), seed=seed)

@@ -491,7 +491,7 @@ class _BaseDVRL(BaseEstimator):
         if not settings.shrink_residual or not has_prior or seen.all():
             return
         predictor = engine.program.predictor
-        assert predictor is not None  # else all rows would have rewarded
+        assert predictor is not None  # else all validation rows would have rewarded
         rows = self._judged_rows(len(data.X))
         X, Y, scores = (
             part if rows is None else part[rows]
@@ -527,8 +527,12 @@ class _BaseDVRL(BaseEstimator):
 
     def _rewarding_rows(self) -> NDArray[np.bool_]:
         """Validation rows (n_members, n_validation_rows) that rewarded each member."""
+        from .training import FusedEngine
+
         used = np.asarray(self._engine.problem.validation_mask) > 0
-        return self._result.validation_masks[:, used] > 0
+        rewarding = self._result.validation_masks[:, used] > 0
+        # What is judged on the host is judged on all validation rows.
+        return rewarding if isinstance(self._engine, FusedEngine) else np.ones_like(rewarding)
 
     def _judged_rows(self, n: int) -> NDArray[np.int32] | None:
         """Numbers of the training rows that judge weights; None for all."""
@@ -823,7 +827,7 @@ _CLASSIFIER_EXAMPLE = """
     >>> from sklearn.datasets import load_breast_cancer
     >>> from dvrl import DVRLClassifier
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> valuation = DVRLClassifier(random_state=0)
+    >>> valuation = DVRLClassifier(kl_weight=1.0, random_state=0)
     >>> _ = valuation.fit(X[:200], y[:200], X_val=X[200:300], y_val=y[200:300])
     >>> valuation.data_values_.shape
     (200,)
