@@ -401,13 +401,15 @@ class _BaseDVRL(BaseEstimator):
 
     # ------------------------------------------------------------------ valuing
 
-    def _members_values(
-        self, X: Floats, Y: Floats, scores: Floats, share: float | None = None
-    ) -> Floats:
-        """Values (n_members, n_rows) of encoded rows, with a share of what was learned."""
+    def _members_values(self, X: Floats, Y: Floats, scores: Floats) -> Floats:
+        """Values (n_members, n_rows) of encoded rows."""
+        log_odds = self._members_log_odds(X, Y, scores)
+        return _values(log_odds, self._prior_logits(Y, scores), self._kept_share)
+
+    def _members_log_odds(self, X: Floats, Y: Floats, scores: Floats) -> NDArray[np.float64]:
+        """Log-odds (n_members, n_rows) of encoded rows, with all that was learned."""
         from .training import member_logits
 
-        share = self._kept_share if share is None else share
         differences = self.marginal_.differences(Y, scores)
         prior = self._prior_logits(Y, scores)
         n_columns = padded_size(X.shape[1])
@@ -424,10 +426,7 @@ class _BaseDVRL(BaseEstimator):
                 pad(prior[block], padded),
             )
             parts.append(np.asarray(logits)[:, :size])
-        joined = np.concatenate(parts, axis=1).astype(np.float64)
-        if share < 1.0:
-            joined = prior + share * (joined - prior)
-        return (0.5 * (1.0 + np.tanh(0.5 * joined))).astype(np.float32)
+        return np.concatenate(parts, axis=1).astype(np.float64)
 
     def _value_training_rows(self, data: Prepared) -> None:
         train = data.train
@@ -498,9 +497,10 @@ class _BaseDVRL(BaseEstimator):
             for part in (data.X, data.Y, self.marginal_.train_scores_)
         )
         X_validation = np.asarray(engine.problem.X_validation)[:, : X.shape[1]]
+        log_odds, prior = self._members_log_odds(X, Y, scores), self._prior_logits(Y, scores)
 
         def row_rewards(share: float) -> NDArray[np.float64] | None:
-            members = np.clip(self._members_values(X, Y, scores, share), 1e-6, None)
+            members = np.clip(_values(log_odds, prior, share), 1e-6, None)
             if share == 0.0:  # then every member is the prior
                 members = members[:1]
             by_row = []
@@ -520,10 +520,13 @@ class _BaseDVRL(BaseEstimator):
                 by_row.append(rewards)
             return np.broadcast_to(np.stack(by_row), seen.shape)
 
-        found = {share: row_rewards(share) for share in SHARES}
-        self._kept_share = kept_share(
-            {share: rewards for share, rewards in found.items() if rewards is not None}, seen
-        )
+        by_share = {}
+        for share in SHARES:
+            rewards = row_rewards(share)
+            if rewards is None:
+                return
+            by_share[share] = rewards
+        self._kept_share = kept_share(by_share, seen)
 
     def _rewarding_rows(self) -> NDArray[np.bool_]:
         """Validation rows (n_members, n_validation_rows) that rewarded each member."""
@@ -542,9 +545,10 @@ class _BaseDVRL(BaseEstimator):
         return np.sort(rng.choice(n, DIAGNOSED_ROWS, replace=False)).astype(np.int32)
 
     def _judged(self, weights: Floats, rows: NDArray[np.int32] | None) -> tuple[float, Floats]:
-        """Reward and validation scores of a predictor trained with these weights."""
+        """Reward and validation scores of a predictor trained with the weights of these rows."""
+        chosen = weights if rows is None else weights[rows]
         # Only the relations between rows are compared, not the total weight.
-        relative = (weights * (len(weights) / weights.sum())).astype(np.float32)
+        relative = (chosen * (len(chosen) / chosen.sum())).astype(np.float32)
         if rows is None:
             relative = pad(relative, len(self._engine.problem.mask))
         return self._engine.reward(relative, rows)
@@ -567,17 +571,11 @@ class _BaseDVRL(BaseEstimator):
         if self.marginal_.kind != "none":
             control = self.marginal_.label_probability(data.Y, self.marginal_.train_scores_)
             weights["marginal"] = control
-        outcomes = {
-            name: self._judged(each if rows is None else each[rows], rows)
-            for name, each in weights.items()
-        }
+        outcomes = {name: self._judged(each, rows) for name, each in weights.items()}
         rewarded = self._rewarding_rows()
         # Members that all validation rows rewarded have none left to be tested on.
         tested = np.zeros((0, n), np.float32) if rewarded.all() else np.clip(trained, 1e-6, None)
-        members = {
-            str(number): self._judged(each if rows is None else each[rows], rows)
-            for number, each in enumerate(tested)
-        }
+        members = {str(number): self._judged(each, rows) for number, each in enumerate(tested)}
         n_drawn = len(result.history["redrawn"]) * engine.program.n_selections
         self.diagnostics_: Diagnostics = diagnose(
             values,
@@ -775,6 +773,13 @@ class _BaseDVRL(BaseEstimator):
         if not isinstance(loaded, cls):
             raise ValueError(f"{path} holds a {type(loaded).__name__}; load it with dvrl.load.")
         return loaded
+
+
+def _values(log_odds: NDArray[np.float64], prior: Floats, share: float) -> Floats:
+    """Values of log-odds, with a share of their distance from the prior's."""
+    if share < 1.0:
+        log_odds = prior + share * (log_odds - prior)
+    return (0.5 * (1.0 + np.tanh(0.5 * log_odds))).astype(np.float32)
 
 
 class DVRLClassifier(ClassifierMixin, _BaseDVRL):

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..encoding import ClassEncoder, TargetScaler, row_index
 from ..exceptions import DataValuationWarning
+from ..paired import standard_error
 from .candidates import CONTROLS, FORMS, Candidate, Domains, FittedCandidate
 from .outcomes import METRICS, make_outcome
 from .rows import RowEncoder, Rows, check_labels
@@ -535,8 +536,7 @@ class _BaseAdapted(BaseEstimator):
 def paired(losses: Numbers, reference: Numbers) -> tuple[float, float]:
     """Mean difference of losses of the same rows, and its standard error."""
     difference = losses - reference
-    error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
-    return float(difference.mean()), error
+    return float(difference.mean()), standard_error(difference)
 
 
 class AdaptedClassifier(ClassifierMixin, _BaseAdapted):

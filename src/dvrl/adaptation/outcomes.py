@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 __all__ = ["METRICS", "ClassOutcome", "NumberOutcome", "make_outcome"]
 
@@ -74,10 +75,7 @@ class ClassOutcome:
 
     def calibrated(self, prediction: Numbers, power: float) -> Numbers:
         """Probabilities to a power, adding to one again."""
-        logs = power * np.log(prediction)
-        logs -= logs.max(axis=1, keepdims=True)
-        raised = np.exp(logs)
-        probability: Numbers = raised / raised.sum(axis=1, keepdims=True)
+        probability: Numbers = softmax(power * np.log(prediction), axis=1)
         return probability
 
     def calibration(self, y: NDArray[Any], prediction: Numbers) -> float:

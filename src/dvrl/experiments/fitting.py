@@ -111,11 +111,10 @@ def _of_labels(logarithms: NDArray[np.float64], known: NDArray[np.intp]) -> NDAr
 def _tempered(logarithms: NDArray[np.float64], known: NDArray[np.intp]) -> NDArray[np.float64]:
     """Log-probability of each label at the best temperature."""
     from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
     def rows(log_sharpness: float) -> NDArray[np.float64]:
-        sharpened = np.exp(log_sharpness) * logarithms
-        totals = np.log(np.exp(sharpened).sum(axis=1, keepdims=True))
-        return _of_labels(sharpened - totals, known)
+        return _of_labels(log_softmax(np.exp(log_sharpness) * logarithms, axis=1), known)
 
     best = minimize_scalar(lambda each: -rows(each).mean(), bounds=LOG_SHARPNESS, method="bounded")
     return rows(float(best.x))

@@ -18,6 +18,7 @@ from dvrl.experiments.fitting import (
     row_scores,
     seeded,
 )
+from dvrl.paired import standard_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -268,7 +269,7 @@ def choose_fraction(
     details = np.reshape([each.details for each in judged], (len(shares), repeats, -1))
     best = int(scores.mean(axis=1).argmax())
     behind = scores[best] - scores
-    of_repeats = behind.std(axis=1, ddof=1) / np.sqrt(repeats)
+    of_repeats = np.array([standard_error(each) for each in behind])
     of_rows = _validation_errors(details[best] - details, by_row=judged[0].by_row)
     errors = np.hypot(of_repeats, of_rows)
     rounding = ROUNDING * max(1.0, abs(float(scores[best].mean())))
@@ -443,8 +444,7 @@ def _validation_errors(differences: NDArray[np.float64], *, by_row: bool) -> NDA
         Standard errors.
     """
     if by_row:
-        rows = differences.mean(axis=1)
-        return np.asarray(rows.std(axis=1, ddof=min(1, rows.shape[1] - 1)) / rows.shape[1] ** 0.5)
+        return np.array([standard_error(rows) for rows in differences.mean(axis=1)])
     # Each repeat has a bootstrap sample of its own: their standard deviation is the standard error.
     return np.asarray(differences[:, :, 0].std(axis=1, ddof=1))
 
