@@ -97,7 +97,73 @@ OPENDATAVAL: dict[str, Callable[[], tuple[Any, NDArray[Any]]]] = {
     "adult": CLASSES["adult"],
     "digits": _digits,
 }
-LOADERS = {"classification": CLASSES, "regression": NUMBERS, "opendataval": OPENDATAVAL}
+
+
+def _texts(file: str, target: str) -> tuple[Any, NDArray[Any]]:
+    frame = pd.read_parquet(DATA / f"{file}.parquet")
+    return frame[["text"]], frame[target].to_numpy().astype(int)
+
+
+def _mnist() -> tuple[Any, NDArray[Any]]:
+    with np.load(DATA / "mnist.npz") as arrays:
+        pixels, y = arrays["x_train"], arrays["y_train"].astype(int)
+    return pixels.reshape(len(pixels), -1).astype(np.float32), y
+
+
+def _pol_classes() -> tuple[Any, NDArray[Any]]:
+    X, y = _table("pol", "target")
+    return X, y.astype(int)
+
+
+def _flights() -> tuple[Any, NDArray[Any]]:
+    """A sample of flights, of 229 airports and as many destinations, and which were late."""
+    frame = pd.read_parquet(DATA / "flights_3m.parquet").sample(FLIGHTS, random_state=0)
+    frame = frame.reset_index(drop=True)
+    late, dates = (frame["delay"] > 15).to_numpy().astype(int), frame["date"].dt
+    hours = dates.hour + dates.minute / 60
+    X = frame[["distance", "origin", "destination"]]
+    return X.assign(month=dates.month, weekday=dates.dayofweek, hour=hours), late
+
+
+def _wide() -> tuple[Any, NDArray[Any]]:
+    from sklearn.datasets import make_classification
+
+    X, y = make_classification(2000, 1000, n_informative=10, n_redundant=10, random_state=0)
+    return X.astype(np.float32), y
+
+
+FLIGHTS = 50_000
+# What reference models are judged on (docs/references.md).
+EIGHT = {
+    **{name: CLASSES[name] for name in ("adult", "credit", "pol", "fried", "2dplanes", "blog")},
+    "higgs": CLASSES["higgs"],
+    "lowbwt": lambda: _above_median("bng_lowbwt"),
+}
+MANY_CLASSES = {"mnist": _mnist, "pol": _pol_classes, "cifar10": _cifar10}
+REGRESSIONS = {
+    "pol": lambda: _table("pol", "target"),
+    "fried": NUMBERS["fried"],
+    "2dplanes": lambda: _table("twodplanes", "target"),
+    "lowbwt": lambda: _table("bng_lowbwt", "target"),
+}
+TEXTS = {
+    "imdb": lambda: _texts("imdb_train_5k", "label"),
+    "sms": lambda: _texts("sms_spam", "spam"),
+    "email": lambda: _texts("email_spam", "spam"),
+}
+LEVELS = {"flights": _flights}
+WIDE = {"made up": _wide, "blog": _blog}
+LOADERS = {
+    "classification": CLASSES,
+    "regression": NUMBERS,
+    "opendataval": OPENDATAVAL,
+    "tables": EIGHT,
+    "classes": MANY_CLASSES,
+    "numbers": REGRESSIONS,
+    "texts": TEXTS,
+    "levels": LEVELS,
+    "wide": WIDE,
+}
 # Rows where the sizes are not 1000 / 400 / 5000.
 SIZES = {"digits": (1000, 400, 397), "cifar10": (5000, 2000, 5000), "imdb": (1000, 400, 3600)}
 TEXT_COMPONENTS = 150
@@ -110,9 +176,9 @@ def load(name: str, task: str = "classification") -> tuple[Any, NDArray[Any]]:
     Parameters
     ----------
     name : str
-        Of `CLASSES`, `NUMBERS` or `OPENDATAVAL`.
-    task : {"classification", "regression", "opendataval"}
-        Which of them.
+        Of the task's sets.
+    task : str
+        Key of `LOADERS`.
     """
     if (task, name) not in _loaded:
         _loaded[task, name] = LOADERS[task][name]()

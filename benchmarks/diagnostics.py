@@ -103,7 +103,7 @@ SCENARIOS = {
     "healthy, antithetic selections": Scenario(settings={"gradient": "antithetic"}),
     "values inverted (marginal swapped)": Scenario(
         ("inverted",),
-        settings={"marginal": "cross_fit", "marginal_model": SwappedProbabilities(max_iter=5000)},
+        settings={"marginal": SwappedProbabilities(max_iter=5000)},
     ),
     "validation labels swapped": Scenario(WRONG_VALIDATION, spoil=swapped),
     "validation labels shuffled": Scenario(WRONG_VALIDATION, spoil=shuffled),

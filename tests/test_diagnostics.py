@@ -433,7 +433,7 @@ def test_a_run_with_swapped_validation_labels_says_so():
 
 
 def test_a_run_with_a_swapped_marginal_says_so():
-    swapped = {"marginal": "cross_fit", "marginal_model": SwappedProbabilities()}
+    swapped = {"marginal": SwappedProbabilities()}
     messages = messages_of_run(**swapped).messages
     assert any(each.startswith("The values look inverted") for each in messages)
 

@@ -20,7 +20,7 @@ from dvrl import DVRLClassifier, DVRLRegressor, load
 
 # A few iterations and a quick marginal are enough for the interface, and too few to converge.
 pytestmark = pytest.mark.filterwarnings("ignore::dvrl.exceptions.DataValuationWarning")
-QUICK = {"outer_iterations": 3, "ensemble_size": 1, "random_state": 0, "marginal": "cross_fit"}
+QUICK = {"outer_iterations": 3, "ensemble_size": 1, "random_state": 0, "marginal": "trees"}
 DEFAULT_MARGINAL = {**QUICK, "marginal": None}
 
 
@@ -223,7 +223,7 @@ def test_a_callable_metric_gets_estimator_and_rows():
     assert ((valuer.history_["reward"] >= 0) & (valuer.history_["reward"] <= 1)).all()
 
 
-@pytest.mark.parametrize("marginal", ["none", "validation", "cross_fit", "out_of_bag", "stacked"])
+@pytest.mark.parametrize("marginal", ["none", "auto", "validation", "trees"])
 def test_marginals(marginal):
     X, y = classes()
     valuer = DVRLClassifier(**{**QUICK, "marginal": marginal}).fit(X, y)

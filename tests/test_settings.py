@@ -70,8 +70,8 @@ def test_combinations_that_cannot_work():
 
 
 def test_a_misspelt_choice_gets_a_hint():
-    with pytest.raises(ValueError, match="Did you mean 'out_of_bag'"):
-        make_settings("default", {"marginal": "out_of_bags"})
+    with pytest.raises(ValueError, match="Did you mean 'validation'"):
+        make_settings("default", {"marginal": "validations"})
 
 
 @given(st.integers(1, 10**7))

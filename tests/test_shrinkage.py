@@ -77,7 +77,7 @@ def overfitted():
     data = (X[rows[:300]], noisy, X[rows[300:360]], y[rows[300:360]])
     validation = data[2:]
     settings = {
-        "marginal": "out_of_bag", "kl_weight": 0.0, "residual_bound": 0.0, "inner_l2": 1.0,
+        "marginal": "forest", "kl_weight": 0.0, "residual_bound": 0.0, "inner_l2": 1.0,
         "learning_rate": 0.03, "outer_iterations": 100, "random_state": 0,
     }  # fmt: skip
 
@@ -99,7 +99,7 @@ def test_what_harms_is_dropped_and_said(overfitted, tmp_path):
     np.testing.assert_allclose(valuer.data_values_, valuer.marginal_values_, atol=1e-6)
     # Unseen rows are valued in the same way, also after a save.
     probability = valuer.marginal_.label_probability(
-        valuer.coder_.encode(y_val), valuer.marginal_.scores(valuer.encoder_.transform(X_val))
+        valuer.coder_.encode(y_val), valuer.marginal_.scores(valuer.encoder_.encode(X_val))
     )
     np.testing.assert_allclose(valuer.value(X_val, y_val), probability, atol=1e-6)
     valuer.save(tmp_path / "model.dvrl")

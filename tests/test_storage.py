@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
-from dvrl.storage import _is_known, _tree_is_sound, read_archive, write_archive, write_atomically
+from dvrl.storage import _is_known, read_archive, write_archive, write_atomically
 
 WRITE_FOR_EVER = """
 import sys
@@ -148,19 +149,9 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(tmp_path, c
 # --- objects ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        LogisticRegression(),
-        RandomForestClassifier(20, random_state=0),
-        HistGradientBoostingClassifier(max_iter=5, categorical_features=[3]),
-    ],
-    ids=lambda model: type(model).__name__,
-)
-def test_fitted_models_answer_the_same(tmp_path, model):
+def test_fitted_models_answer_the_same(tmp_path):
     X, y = binary_data()
-    X[:, 3] = np.digitize(X[:, 3], [-1, 0, 1])
-    model.fit(X, y)
+    model = LogisticRegression().fit(X, y)
     read = round_trip(tmp_path / "a.dvrl", objects={"model": model}).objects["model"]
     np.testing.assert_array_equal(read.predict_proba(X), model.predict_proba(X))
 
@@ -225,36 +216,18 @@ def test_which_types_are_known(name, known):
     assert _is_known(name) is known
 
 
-@pytest.mark.parametrize("change", ["left_child", "feature", "loop"])
-def test_trees_that_point_outside_are_refused(change):
+def test_trees_of_scikit_learn_need_trust(tmp_path):
+    """Their memory is filled from the file as it stands."""
     X, y = binary_data()
-    tree = RandomForestClassifier(1, random_state=0).fit(X, y).estimators_[0].tree_
-    assert _tree_is_sound(tree)
-    state = tree.__getstate__()
-    nodes = state["nodes"].copy()
-    if change == "loop":
-        nodes["left_child"][0] = 0
-    else:
-        nodes[change][0] = 10_000
-    state["nodes"] = nodes
-    forged = type(tree)(tree.n_features, tree.n_classes, tree.n_outputs)
-    forged.__setstate__(state)
-    assert not _tree_is_sound(forged)
-
-
-def test_forged_trees_are_found_inside_a_forest(tmp_path):
-    X, y = binary_data()
-    forest = RandomForestClassifier(3, random_state=0).fit(X, y)
-    boosting = HistGradientBoostingClassifier(max_iter=2).fit(X, y)
-    tree = forest.estimators_[1].tree_
-    state = tree.__getstate__()
-    state["nodes"] = state["nodes"].copy()
-    state["nodes"]["right_child"][0] = -7
-    tree.__setstate__(state)
-    boosting._predictors[1][0].nodes["left"][0] = 2**31
-    for model in (forest, boosting):
-        with pytest.raises(ValueError, match="is damaged"):
-            round_trip(tmp_path / "a.dvrl", objects={"model": [model]})
+    X[:, 3] = np.digitize(X[:, 3], [-1, 0, 1])
+    boosted = HistGradientBoostingClassifier(max_iter=2, categorical_features=[3])
+    for model in (RandomForestClassifier(3), boosted):
+        objects = {"model": model.fit(X, y)}
+        with pytest.raises(ValueError, match=r"trusted=\['sklearn\..*Tree") as caught:
+            round_trip(tmp_path / "a.dvrl", objects=objects)
+        names = re.findall(r"'(sklearn[^']*)'", str(caught.value))
+        read = round_trip(tmp_path / "a.dvrl", objects=objects, trusted=names).objects["model"]
+        assert (read.predict(X) == model.predict(X)).all()
 
 
 # --- broken and foreign files -------------------------------------------------------------------

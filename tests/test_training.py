@@ -35,7 +35,7 @@ def data(n_rows=100, n_validation=40):
 
 
 ROWS, VALIDATION = data()
-SHORT = {"outer_iterations": 12, "ensemble_size": 2, "random_state": 0, "marginal": "cross_fit"}
+SHORT = {"outer_iterations": 12, "ensemble_size": 2, "random_state": 0, "marginal": "trees"}
 KINDS = {
     "through_fit": {},
     "antithetic": {"gradient": "antithetic", "n_selections": 4},
@@ -275,7 +275,7 @@ os.replace = replace_or_die
 X, y = make_classification(140, 4, n_informative=3, n_redundant=0, random_state=0)
 X = X.astype("float32")
 valuer = DVRLClassifier(
-    outer_iterations=12, ensemble_size=2, random_state=0, marginal="cross_fit", checkpoint=path
+    outer_iterations=12, ensemble_size=2, random_state=0, marginal="trees", checkpoint=path
 )
 valuer.fit(X[:100], y[:100], X_val=X[100:], y_val=y[100:])
 """
@@ -382,7 +382,7 @@ def test_all_engines_tell_of_the_same_run():
         return -log_loss(y, estimator.predict_proba(X).astype(np.float64))
 
     settings = {"gradient": "antithetic", "n_selections": 4, "learning_rate": 0.02,
-                "inner_l2": 1.0, "validation_share": 1.0, "marginal": "out_of_bag"}  # fmt: skip
+                "inner_l2": 1.0, "validation_share": 1.0, "marginal": "forest"}  # fmt: skip
     fused = fitted(**settings)
     hosted = fitted(**settings, metric=log_loss_on_the_host)
     boxed = fitted(**settings, predictor=LogisticRegression(C=1.0, tol=1e-6))

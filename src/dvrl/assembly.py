@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,15 @@ from .evaluators import BlackBoxEvaluator, Judge, ScorerEvaluator
 from .padding import pad, padded_size
 from .predictors.base import Parameters, TraceablePredictor
 from .predictors.blackbox import BlackBoxPredictor, FittedBlackBox
+from .predictors.linear import LinearPredictor
+from .predictors.sparse import SparseLinear, fit_on_words
 from .predictors.traceable import (
     FittedTraceable,
     final_form,
     fit_traceable,
     named_predictor,
 )
-from .preparation import WeightedRows
+from .preparation import WeightedRows, shown
 from .rewards import Reward, make_reward
 from .settings import CONVERGED, Settings, check_selections
 from .training import (
@@ -397,27 +399,30 @@ def fit_final_predictor(
     rows: WeightedRows,
     n_jobs: int | None,
     seed: int,
-) -> tuple[FittedTraceable | FittedBlackBox, bool]:
+) -> tuple[FittedTraceable | FittedBlackBox | SparseLinear, str]:
     """Train the robust predictor on weighted rows.
 
     Returns
     -------
-    fitted : FittedTraceable or FittedBlackBox
-    original_rows : bool
-        Whether it is to be shown the caller's rows rather than the encoded matrix.
+    fitted : FittedTraceable, FittedBlackBox or SparseLinear
+    sees : {"own", "features", "words"}
+        What it is to be shown, see :func:`dvrl.preparation.shown`.
     """
     traceable = traceable_predictor(predictor, task, settings)
+    if isinstance(traceable, LinearPredictor) and rows.table.words is not None:
+        return fit_on_words(
+            replace(rows.table, targets=coder.encode(rows.y)), rows.weights, seed
+        ), "words"
     if traceable is not None:
         fitted = fit_traceable(
-            final_form(traceable, len(rows.matrix)),
-            rows.matrix,
+            final_form(traceable, len(rows.table)),
+            rows.table.features,
             coder.encode(rows.y),
             rows.weights,
             l2=final_l2(settings),
             seed=seed,
         )
-        return fitted, False
-    original = shows_original_rows(predictor)
+        return fitted, "features"
+    sees = "own" if shows_original_rows(predictor) else "features"
     black_box = BlackBoxPredictor(predictor, coder, n_jobs=n_jobs, random_state=seed)
-    shown = rows.X if original else rows.matrix
-    return black_box.fit(shown, rows.y, rows.weights), original
+    return black_box.fit(shown(sees, rows.X, rows.table), rows.y, rows.weights), sees

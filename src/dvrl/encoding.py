@@ -16,6 +16,9 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .data.table import Table
+from .data.words import WordEncoder, is_text
+
 __all__ = [
     "ClassEncoder",
     "FeatureEncoder",
@@ -244,6 +247,32 @@ def _pandas_numbers(column: Any) -> NDArray[np.float64] | None:
     return None
 
 
+def _filled_cells(column: Any) -> list[Any] | None:
+    """Cells that are no gaps, of a column that may hold strings; None for other types.
+
+    Categories of a categorical column are what their owner says they are.
+    """
+    if _is_instance(column, "polars", "Series"):
+        import polars as pl
+
+        return column.drop_nulls().to_list() if column.dtype == pl.String else None
+    import pandas as pd
+
+    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+        return list(column.dropna())
+    return None
+
+
+def _texts(column: Any) -> list[str] | None:
+    """Cells of a column with empty strings for gaps, or None where a cell is no string."""
+    if _is_instance(column, "polars", "Series"):
+        cells = column.to_list()
+    else:
+        cells = ["" if is_gap else cell for cell, is_gap in zip(column, column.isna(), strict=True)]
+    cells = ["" if cell is None else cell for cell in cells]
+    return cells if all(isinstance(cell, str) for cell in cells) else None
+
+
 def _numbers(column: Any) -> NDArray[np.float64] | None:
     """Return a column as float64 with NaN for gaps, or None where it does not hold numbers."""
     if _is_instance(column, "polars", "Series"):
@@ -303,9 +332,13 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
     """Turn arrays and frames into a standardised float32 matrix.
 
     Numeric arrays and numeric or boolean frame columns are standardised by the mean and standard
-    deviation of the training rows. Categories, text and dates in frames (pandas or Polars) go
+    deviation of the training rows. Categories, names and dates in frames (pandas or Polars) go
     through skrub's ``TableVectorizer`` first. Gaps in frames are filled with the training mean, and
     each column that had gaps in the training rows gets one more column that says where they are.
+
+    Columns of texts, see :func:`dvrl.data.words.is_text`, become words, which `encode` returns
+    beside the matrix; the matrix holds up to 100 components of the words of all text columns
+    together, see :class:`dvrl.data.words.WordEncoder`. A gap is a text without words.
 
     Attributes
     ----------
@@ -316,7 +349,13 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
     columns_out_ : list of str
         Names of the columns of the encoded matrix.
     vectorizer_ : skrub.TableVectorizer or None
-        Encoder of the columns that are not numeric.
+        Encoder of the columns that are neither numeric nor text.
+    text_columns_ : ndarray of int
+        Positions of the text columns in the caller's frame.
+    word_encoder_ : WordEncoder or None
+        Encoder of the text columns.
+    n_components_ : int
+        Components of the words: the last columns of the encoded matrix.
 
     Notes
     -----
@@ -383,10 +422,50 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             If columns are absent, added, in another order or of another kind than in training, or
             for the reasons given in `fit`.
         """
+        return self.encode(X, estimator=estimator).features
+
+    def encode(self, X: Any, *, estimator: Any = None) -> Table:
+        """Encode rows, the words of text columns beside the matrix.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, n_features_in_)
+        estimator : estimator, optional
+            The meta-estimator on whose behalf `X` is checked.
+
+        Returns
+        -------
+        Table
+            Features as of `transform`, targets of shape (n, 0), and words (n, n_terms), None
+            where there is no text column.
+
+        Raises
+        ------
+        ValueError
+            See `transform`.
+        """
         check_is_fitted(self, "n_features_in_")
         owner = self if estimator is None else estimator
         X = _checked_table(X, owner, reset=False)
-        return self._standardised(self._raw_matrix(X))
+        matrix = self._raw_matrix(X)
+        words = None if self.word_encoder_ is None else self.word_encoder_.words(self._texts_of(X))
+        return self._encoded(matrix, words)
+
+    def words(self, X: Any, *, estimator: Any = None) -> Any:
+        """Words of the text columns.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, n_features_in_)
+        estimator : estimator, optional
+            The meta-estimator on whose behalf `X` is checked.
+
+        Returns
+        -------
+        scipy.sparse.csr_array of float32 of shape (n, n_terms), or None
+            None where there is no text column; see :class:`dvrl.data.words.WordEncoder`.
+        """
+        return self.encode(X, estimator=estimator).words
 
     def fit_transform(self, X: Any, y: Any = None, *, estimator: Any = None) -> NDArray[np.float32]:
         """Fit and encode the same rows, reading them once.
@@ -403,7 +482,28 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         -------
         ndarray of float32 of shape (n, n_columns_out)
         """
-        return self._standardised(self._fit(X, estimator))
+        return self.fit_encode(X, estimator=estimator).features
+
+    def fit_encode(self, X: Any, *, estimator: Any = None) -> Table:
+        """Fit and encode the same rows, the words of text columns beside the matrix.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, n_features)
+        estimator : estimator, optional
+            The meta-estimator on whose behalf `X` is checked.
+
+        Returns
+        -------
+        Table
+            See `encode`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See `fit`.
+        """
+        return self._encoded(*self._fit(X, estimator))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the encoded columns.
@@ -426,7 +526,8 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def _fit(self, X: Any, estimator: Any) -> Any:
+    def _fit(self, X: Any, estimator: Any) -> tuple[Any, Any]:
+        """Learn everything; return the raw matrix and the words of the same rows."""
         owner = self if estimator is None else estimator
         X = _checked_table(X, owner, reset=True)
         self.n_features_in_ = int(X.shape[1])
@@ -435,32 +536,39 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             self.feature_names_in_ = names
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
-        matrix = self._fit_columns(X)
+        matrix, words = self._fit_columns(X)
         self._fit_statistics(matrix)
-        return matrix
+        self.columns_out_ += [f"words_{number}" for number in range(self.n_components_)]
+        return matrix, words
 
-    def _fit_columns(self, X: Any) -> Any:
-        """Sort the columns into numeric, other and empty ones; return the raw matrix."""
+    def _fit_columns(self, X: Any) -> tuple[Any, Any]:
+        """Sort columns into numeric, text, other and empty ones; return raw matrix and words."""
         self.vectorizer_: Any = None
+        self.word_encoder_: WordEncoder | None = None
+        self.n_components_ = 0
         self.other_columns_ = np.zeros(0, dtype=np.intp)
+        self.text_columns_ = np.zeros(0, dtype=np.intp)
         if not _is_frame(X):
             self.column_names_ = [f"x{position}" for position in range(X.shape[1])]
             self.numeric_columns_ = np.arange(X.shape[1])
             self.raw_columns_ = list(self.column_names_)
-            return X
+            return X, None
         self.column_names_ = _column_names(X)
-        numeric, other, parts = [], [], []
+        numeric, text, other, parts = [], [], [], []
         for position in range(X.shape[1]):
             column = _column(X, position)
             if _is_only_gaps(column):
                 continue
             numbers = _numbers(column)
-            if numbers is None:
-                other.append(position)
-            else:
+            if numbers is not None:
                 numeric.append(position)
                 parts.append(numbers)
+            elif is_text(_filled_cells(column) or []):
+                text.append(position)
+            else:
+                other.append(position)
         self.numeric_columns_ = np.array(numeric, dtype=np.intp)
+        self.text_columns_ = np.array(text, dtype=np.intp)
         self.other_columns_ = np.array(other, dtype=np.intp)
         self.raw_columns_ = [self.column_names_[position] for position in numeric]
         if other:
@@ -478,18 +586,28 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             encoded = self._vectorized(X, self.vectorizer_.fit_transform)
             self.raw_columns_ += [str(name) for name in encoded.columns]
             parts += self._vectorized_numbers(encoded)
-        if not parts:
+        words = None
+        if text:
+            gaps, names = self._text_gaps(X), [self.column_names_[position] for position in text]
+            self.gap_texts_ = np.flatnonzero([column.any() for column in gaps])
+            self.raw_columns_ += [f"{names[number]}_missing" for number in self.gap_texts_]
+            parts += [gaps[number] for number in self.gap_texts_]
+            self.word_encoder_ = WordEncoder()
+            words = self.word_encoder_.fit(self._texts_of(X))
+            self.n_components_ = self.word_encoder_.n_components_
+        if not parts and not self.n_components_:
             raise ValueError(
                 "X has no column with anything in it: all of its columns hold only gaps or empty "
                 "text; pass at least one column with values."
             )
-        return self._stacked(parts)
+        return self._stacked(parts, X.shape[0]), words
 
     def _raw_matrix(self, X: Any) -> Any:
         """Bring checked rows to the columns of training, gaps as NaN."""
         if not _is_frame(X):
-            if len(self.other_columns_):
-                others = [self.column_names_[position] for position in self.other_columns_]
+            if len(self.other_columns_) or len(self.text_columns_):
+                positions = np.sort(np.concatenate([self.other_columns_, self.text_columns_]))
+                others = [self.column_names_[position] for position in positions]
                 raise ValueError(
                     f"X is an array without column types, but column {_listed(others)} was not "
                     "numeric in the training rows; pass a frame with the columns of training."
@@ -514,10 +632,42 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         if len(self.other_columns_):
             encoded = self._vectorized(X, self.vectorizer_.transform)
             parts += self._vectorized_numbers(encoded)
-        return self._stacked(parts)
+        if len(self.text_columns_):
+            gaps = self._text_gaps(X)
+            parts += [gaps[number] for number in self.gap_texts_]
+        return self._stacked(parts, X.shape[0])
 
-    def _stacked(self, parts: list[NDArray[Any]]) -> NDArray[np.float64]:
-        matrix = np.empty((len(parts[0]), len(parts)))
+    def _texts_of(self, X: Any) -> list[list[str]]:
+        """Cells of the text columns of a frame."""
+        columns = []
+        for position in self.text_columns_:
+            column = _column(X, int(position))
+            texts = [""] * X.shape[0] if _is_only_gaps(column) else _texts(column)
+            if texts is None:
+                raise ValueError(
+                    f"Column {self.column_names_[position]!r} held text in the training rows but "
+                    f"holds something else here ({column.dtype}); convert it to strings, with "
+                    "empty cells for gaps."
+                )
+            columns.append(texts)
+        return columns
+
+    def _text_gaps(self, X: Any) -> list[NDArray[np.float64]]:
+        """For each text column, 1 where it has a gap."""
+        columns = [_column(X, int(position)) for position in self.text_columns_]
+        gaps = [c.isna() if _is_pandas_frame(X) else c.is_null() for c in columns]
+        return [np.asarray(column, dtype=np.float64) for column in gaps]
+
+    def _encoded(self, matrix: Any, words: Any) -> Table:
+        """Standardise a raw matrix and put the components of the words beside it."""
+        features = self._standardised(matrix)
+        if self.word_encoder_ is not None:
+            features = np.hstack([features, self.word_encoder_.components(words)])
+        targets = np.zeros((len(features), 0), dtype=np.float32)
+        return Table(features, targets, words, self.n_components_)
+
+    def _stacked(self, parts: list[NDArray[Any]], n: int) -> NDArray[np.float64]:
+        matrix = np.empty((n, len(parts)))
         for position, part in enumerate(parts):
             if np.isinf(part).any():
                 raise ValueError(

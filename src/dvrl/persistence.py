@@ -13,8 +13,8 @@ from sklearn.base import BaseEstimator
 
 from .diagnostics import Diagnostics
 from .encoding import ClassEncoder, TargetScaler
-from .marginal import Marginal
-from .storage import Archive, read_archive, write_archive
+from .references.marginal import Marginal
+from .storage import Archive, read_archive, with_prefix, write_archive
 
 __all__ = [
     "ADAPTATION",
@@ -23,26 +23,29 @@ __all__ = [
     "read_index",
     "save",
     "split_params",
-    "with_prefix",
 ]
 
 # Kinds of files.
 KIND, ADAPTATION = "valuation", "adaptation"
+# The predictor of a table with texts.
+WORDS = "linear on words"
 FITTED_ARRAYS = ("data_values_", "data_values_std_", "marginal_values_", "_label_scores")
 
 
-def save(estimator: Any, path: Path) -> None:
+def save(estimator: Any, path: Path, *, with_rows: bool) -> None:
     """Write a fitted estimator; an existing file is replaced in one step.
 
     Raises
     ------
     TypeError
         If the robust predictor is of a kind that cannot be written without pickle.
+    ValueError
+        If the marginal consists of training rows, which are to be left out.
     """
     import jax
 
     coder, marginal = estimator.coder_, estimator.marginal_
-    marginal_metadata, marginal_objects, marginal_arrays = marginal.state()
+    marginal_record, marginal_arrays, marginal_objects = marginal.state(with_rows=with_rows)
     params, param_objects = split_params(estimator.get_params(deep=False))
     predictor_metadata, predictor_arrays, predictor_objects = _predictor_state(estimator.predictor_)
     arrays: dict[str, NDArray[Any]] = {
@@ -61,13 +64,13 @@ def save(estimator: Any, path: Path) -> None:
         "class": type(estimator).__name__,
         "params": params,
         "coder": coder.to_dict(),
-        "marginal": marginal_metadata,
+        "marginal": marginal_record,
         "diagnostics": estimator.diagnostics_.to_dict(),
         "n_members": estimator.n_members_,
         "prior": estimator._prior,
         "kept_share": estimator._kept_share,
         "residual_bound": estimator._estimators.bound,
-        "original_rows": estimator._original_rows,
+        "sees": estimator._sees,
         "predictor": predictor_metadata,
         "n_features_in": estimator.n_features_in_,
         "feature_names_in": (
@@ -117,8 +120,9 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
     estimator.encoder_ = archive.objects["encoder"]
     estimator.marginal_ = Marginal.from_state(
         metadata["marginal"],
-        with_prefix(archive.objects, "marginal_"),
         with_prefix(archive.arrays, "marginal_", besides=("marginal_values_",)),
+        with_prefix(archive.objects, "marginal_"),
+        n_features=len(estimator.encoder_.columns_out_),
         n_jobs=estimator.n_jobs,
     )
     for name in FITTED_ARRAYS:
@@ -144,23 +148,12 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
     estimator._prior = bool(metadata["prior"])
     # Files of earlier versions say nothing: they keep all that was learned.
     estimator._kept_share = float(metadata.get("kept_share", 1.0))
-    estimator._original_rows = bool(metadata["original_rows"])
+    estimator._sees = str(metadata["sees"])
     estimator.n_features_in_ = int(metadata["n_features_in"])
     if metadata["feature_names_in"] is not None:
         estimator.feature_names_in_ = np.array(metadata["feature_names_in"], dtype=object)
     estimator.predictor_ = _restored_predictor(archive, estimator.coder_)
     return estimator
-
-
-def with_prefix(
-    entries: dict[str, Any], prefix: str, besides: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Take the entries of a prefix, and the prefix off."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in entries.items()
-        if name.startswith(prefix) and name not in besides
-    }
 
 
 def _leaves(prefix: str, leaves: list[Any]) -> dict[str, NDArray[Any]]:
@@ -211,9 +204,13 @@ def _predictor_state(
     import jax
 
     from .predictors.blackbox import FittedBlackBox
+    from .predictors.sparse import SparseLinear
 
     if isinstance(predictor, FittedBlackBox):
         return {"form": "black box"}, {}, {"predictor": predictor.estimator_}
+    if isinstance(predictor, SparseLinear):
+        arrays, record = predictor.state()
+        return {"form": WORDS, **record}, {f"words_{name}": a for name, a in arrays.items()}, {}
     inner = predictor.predictor
     if type(inner).__name__ not in _traceable_types():
         raise TypeError(
@@ -240,11 +237,14 @@ def _restored_predictor(archive: Archive, coder: Any) -> Any:
     import jax
 
     from .predictors.blackbox import FittedBlackBox
+    from .predictors.sparse import SparseLinear
     from .predictors.traceable import FittedTraceable
 
     metadata = archive.metadata["predictor"]
     if metadata["form"] == "black box":
         return FittedBlackBox(archive.objects["predictor"], coder)
+    if metadata["form"] == WORDS:
+        return SparseLinear.from_state(with_prefix(archive.arrays, "words_"), metadata)
     given = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in metadata["fields"].items()

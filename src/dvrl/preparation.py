@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length
 
 from .compilation import make_room
+from .data.table import Table
 from .encoding import (
     ClassEncoder,
     FeatureEncoder,
@@ -21,7 +22,7 @@ from .encoding import (
     take_rows,
 )
 
-__all__ = ["Prepared", "WeightedRows", "prepare"]
+__all__ = ["Prepared", "WeightedRows", "prepare", "shown"]
 
 Floats = NDArray[np.float32]
 
@@ -34,36 +35,55 @@ class Prepared:
     ----------
     encoder : FeatureEncoder
     coder : ClassEncoder or TargetScaler
-    matrix : (n_rows, d) float32
+    every : Table
         All rows that the caller passed for training.
     labels : (n_rows,) array
         Their labels, as the caller wrote them.
     index : pandas.Index
         Their names.
     train : (n,) int
-        The rows of `matrix` that are trained on: all of them, or those not held out.
+        The rows of `every` that are trained on: all of them, or those not held out.
     held : (m,) int or None
         The rows held out for validation.
-    X, Y, X_validation, Y_validation : (n, d), (n, c), (m, d), (m, c) float32
+    training, validation : Table
+        Of n and m rows.
     own_X, own_y, own_X_validation, own_y_validation
         The same rows as the caller wrote them.
     """
 
     encoder: FeatureEncoder
     coder: Any
-    matrix: Floats
+    every: Table
     labels: NDArray[Any]
     index: Any
     train: NDArray[np.intp]
     held: NDArray[np.intp] | None
-    X: Floats
-    Y: Floats
-    X_validation: Floats
-    Y_validation: Floats
+    training: Table
+    validation: Table
     own_X: Any
     own_y: NDArray[Any]
     own_X_validation: Any
     own_y_validation: NDArray[Any]
+
+    @property
+    def X(self) -> Floats:
+        """Features (n, d) of the training rows."""
+        return self.training.features
+
+    @property
+    def Y(self) -> Floats:
+        """Targets (n, c) of the training rows."""
+        return self.training.targets
+
+    @property
+    def X_validation(self) -> Floats:
+        """Features (m, d) of the validation rows."""
+        return self.validation.features
+
+    @property
+    def Y_validation(self) -> Floats:
+        """Targets (m, c) of the validation rows."""
+        return self.validation.targets
 
     @property
     def own_rows(self) -> tuple[Any, NDArray[Any], Any, NDArray[Any]]:
@@ -80,14 +100,14 @@ class WeightedRows:
     X : array-like or frame
         As the caller wrote them.
     y : (n,) array
-    matrix : (n, d) float32
+    table : Table
         The same rows encoded.
     weights : (n,) float32
     """
 
     X: Any
     y: NDArray[Any]
-    matrix: Floats
+    table: Table
     weights: Floats
 
     def and_more(self, other: WeightedRows) -> WeightedRows:
@@ -95,9 +115,28 @@ class WeightedRows:
         return WeightedRows(
             stack_rows(self.X, other.X),
             np.concatenate([self.y, other.y]),
-            np.concatenate([self.matrix, other.matrix]),
+            self.table.and_more(other.table),
             np.concatenate([self.weights, other.weights]),
         )
+
+
+def shown(sees: str, own: Any, table: Table) -> Any:
+    """Rows as a predictor wants them.
+
+    Parameters
+    ----------
+    sees : {"own", "features", "words"}
+    own : array-like or frame
+        As the caller wrote them.
+    table : Table
+        The same rows encoded.
+
+    Returns
+    -------
+    array-like, frame or Table
+        The caller's rows, the (n, d) matrix, or the whole table.
+    """
+    return {"own": own, "features": table.features, "words": table}[sees]
 
 
 def prepare(
@@ -141,38 +180,36 @@ def prepare(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
     encoder = FeatureEncoder()
-    matrix = encoder.fit_transform(X, estimator=estimator)
+    encoded = encoder.fit_encode(X, estimator=estimator)
     check_consistent_length(X, y)
     coder = (ClassEncoder() if task == "classification" else TargetScaler()).fit(y)
     labels = np.asarray(y)
     if labels.ndim == 2:  # a single column, which the coder has accepted with a warning
         y = labels = labels.reshape(-1)
-    targets = coder.encode(y)
+    every = replace(encoded, targets=coder.encode(y))
     held: NDArray[np.intp] | None = None
-    train = np.arange(len(matrix))
+    train = np.arange(len(every))
     if given:
         own_X, own_X_validation = X, X_val
         own_y_validation = np.asarray(y_val).reshape(-1)
-        X_validation = encoder.transform(X_val, estimator=estimator)
-        Y_validation = coder.encode(y_val, name="y_val")
+        validation = encoder.encode(X_val, estimator=estimator)
+        validation = replace(validation, targets=coder.encode(y_val, name="y_val"))
     else:
         rng = np.random.default_rng(seed)
         train, held = hold_out_validation(labels, validation_fraction, task, rng)
         own_X = take_rows(X, train)
         own_X_validation, own_y_validation = take_rows(X, held), labels[held]
-        X_validation, Y_validation = matrix[held], targets[held]
+        validation = every.take(held)
     return Prepared(
         encoder=encoder,
         coder=coder,
-        matrix=matrix,
+        every=every,
         labels=labels,
         index=row_index(X),
         train=train,
         held=held,
-        X=matrix[train],
-        Y=targets[train],
-        X_validation=X_validation,
-        Y_validation=Y_validation,
+        training=every.take(train),
+        validation=validation,
         own_X=own_X,
         own_y=labels[train],
         own_X_validation=own_X_validation,

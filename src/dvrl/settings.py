@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from .references.kinds import MARGINALS
+
 __all__ = ["CONVERGED", "FINAL_ROWS", "PRESETS", "Settings", "check_selections", "make_settings"]
 
 CONVERGED = "converged"
 FINAL_ROWS = ("training", "both")
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "marginal": ("none", "validation", "cross_fit", "out_of_bag", "stacked"),
     "prior": ("none", "marginal"),
     "gradient": ("auto", "reinforce", "antithetic", "through_fit"),
     "baseline": ("moving_average", "constant", "all_rows", "leave_one_out"),
@@ -61,7 +62,7 @@ class Settings:
     """Everything that shapes a run. See :class:`dvrl.DVRLClassifier` for the meaning of each."""
 
     metric: Any = None
-    marginal: str = "stacked"
+    marginal: Any = "auto"
     prior: str = "marginal"
     kl_weight: float | str = "auto"
     residual_bound: float = 1.0
@@ -158,6 +159,8 @@ def _checked(settings: Settings) -> Settings:
     """The same settings, counts as int and other numbers as float."""
     for name, allowed in CHOICES.items():
         _check_choice(name, getattr(settings, name), allowed)
+    if isinstance(settings.marginal, str):
+        _check_choice("marginal", settings.marginal, MARGINALS)
     values: dict[str, Any] = {}
     for name, words in COUNTS.items():
         values[name] = _count(name, getattr(settings, name), words)

@@ -23,7 +23,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,7 +31,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Archive", "read_archive", "write_archive", "write_atomically"]
+__all__ = ["Archive", "read_archive", "with_prefix", "write_archive", "write_atomically"]
 
 FORMAT_NAME = "dvrl-archive"
 FORMAT_VERSION = 1
@@ -64,9 +64,6 @@ KNOWN_NAMES = frozenset(
         "collections.OrderedDict",
         "functools.partial",  # as harmless as its function, which must be known too
         "numpy.dtype",
-        # Cython classes whose indices are checked after loading, see _check_trees.
-        "sklearn.tree._tree.Tree",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.utils.validation.check_array",
         "skrub._table_vectorizer._created_by_predicate",
     }
@@ -96,6 +93,17 @@ class Archive:
     metadata: dict[str, Any]
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     objects: dict[str, Any] = field(default_factory=dict)
+
+
+def with_prefix(
+    entries: dict[str, Any], prefix: str, besides: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Take the entries of a prefix, and the prefix off."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in entries.items()
+        if name.startswith(prefix) and name not in besides
+    }
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -406,7 +414,6 @@ def _decode_object(data: bytes, path: str | os.PathLike[str]) -> Any:
             f"{os.fspath(path)} holds an object that cannot be rebuilt ({error}); it was probably"
             " written with other versions of scikit-learn or skrub: use those, or write it again."
         ) from error
-    _check_trees(value, path)
     return value
 
 
@@ -439,72 +446,3 @@ def _is_of_known_package(class_: type) -> bool:
 def _is_cython(class_: type) -> bool:
     """Whether the memory of the class would be filled from the file as it stands."""
     return not class_.__flags__ & HEAP_TYPE
-
-
-# --- decision trees from a file ---------------------------------------------------------------
-
-
-def _check_trees(value: Any, path: str | os.PathLike[str]) -> None:
-    """Refuse decision trees whose nodes point outside their arrays.
-
-    scikit-learn follows a tree's indices without looking, so wrong ones (a damaged or forged
-    file) would crash the process or never end.
-    """
-    for part in _parts(value):
-        kind = type(part).__name__
-        if (kind == "Tree" and not _tree_is_sound(part)) or (
-            kind == "TreePredictor" and not _tree_predictor_is_sound(part)
-        ):
-            raise _damaged(path)
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    """Walk through everything an object holds, each part once."""
-    seen: dict[int, Any] = {}  # holds the parts too, so that no identity is used twice
-    waiting = [value]
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen or isinstance(part, str | bytes | int | float | type(None)):
-            continue
-        seen[id(part)] = part
-        yield part
-        if isinstance(part, Mapping):
-            waiting.extend(part.values())
-        elif isinstance(part, list | tuple | set):
-            waiting.extend(part)
-        elif isinstance(part, np.ndarray):
-            waiting.extend(part.ravel().tolist() if part.dtype.kind == "O" else ())
-        waiting.extend(getattr(part, "__dict__", {}).values())
-
-
-def _children_are_sound(leaf: NDArray[np.bool_], children: Sequence[NDArray[Any]]) -> bool:
-    """Every inner node's children come after it and exist: no loops, no way out of the array."""
-    positions = np.arange(leaf.size)[~leaf]
-    return leaf.size > 0 and all(
-        bool(np.all((child[~leaf] > positions) & (child[~leaf] < leaf.size))) for child in children
-    )
-
-
-def _tree_is_sound(tree: Any) -> bool:
-    leaf = tree.children_left == -1
-    feature = tree.feature[~leaf]
-    features_exist = np.all((feature >= 0) & (feature < tree.n_features))
-    return bool(features_exist) and _children_are_sound(
-        leaf, (tree.children_left, tree.children_right)
-    )
-
-
-def _tree_predictor_is_sound(predictor: Any) -> bool:
-    nodes = predictor.nodes
-    leaf = nodes["is_leaf"].astype(bool)
-    categorical = ~leaf & nodes["is_categorical"].astype(bool)
-    bitsets = nodes["bitset_idx"][categorical]
-    bitsets_exist = np.all(bitsets < len(predictor.raw_left_cat_bitsets)) and np.all(
-        bitsets < len(predictor.binned_left_cat_bitsets)
-    )
-    features_exist = np.all(nodes["feature_idx"][~leaf] >= 0)
-    return bool(bitsets_exist and features_exist) and _children_are_sound(
-        # unsigned in scikit-learn; compared as signed numbers
-        leaf,
-        (nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)),
-    )

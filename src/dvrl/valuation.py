@@ -18,9 +18,9 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from .diagnostics import Diagnostics, diagnose, warn
 from .encoding import ClassEncoder, TargetScaler
 from .label_fit import label_fit
-from .marginal import Marginal
 from .padding import pad, padded_size
-from .preparation import Prepared, WeightedRows, prepare
+from .preparation import Prepared, WeightedRows, prepare, shown
+from .references.marginal import Marginal
 from .settings import FINAL_ROWS, SETTING_NAMES, Settings, make_settings
 from .shrinkage import SHARES, kept_share
 
@@ -29,6 +29,10 @@ __all__ = ["DVRLClassifier", "DVRLRegressor", "load"]
 Floats = NDArray[np.float32]
 
 VALUED_ROWS = 65_536
+LINEAR_NAMES = ("linear", "logistic", "ridge")
+# The prior's log-odds are those of the marginal times this: rows that are likely wrong then weigh
+# less, and the order of rows stays the same (docs/implementation-details.md).
+PRIOR_SHARPNESS = 1.5
 # Rows on which the diagnostics' own predictors are trained; more would only cost time.
 DIAGNOSED_ROWS = 20_000
 FORMAT_KIND = "valuation"
@@ -49,13 +53,13 @@ _PARAMETERS_DOC = """
     metric : str or callable, default=None
         Reward on the validation rows: {metrics}, the name of any scikit-learn scorer, or a
         callable ``(estimator, X, y) -> float`` (higher is better). Default: {metric!r}.
-    marginal : "none", "validation", "cross_fit", "out_of_bag" or "stacked", default=None
-        Reference model whose opinion of a row's label is an input of the data value estimator:
-        fitted on the validation rows alone, cross-fitted over training and validation rows, the
-        out-of-bag votes of a forest on both, or several such models, combined by what fits the
-        validation rows best (default; see :class:`dvrl.marginal.Marginal`).
-    marginal_model : scikit-learn estimator, default=None
-        In place of the marginal's own model.
+    marginal : str or estimator, default=None
+        Reference models whose opinion of a row's label is an input of the data value estimator:
+        ``"auto"`` (default) chooses them by the kind of data; ``"trees"``, ``"forest"``,
+        ``"linear"``, ``"neighbours"`` or ``"words"`` asks for one kind alone; an estimator with
+        ``predict_proba`` (or ``predict``, for numbers) takes their place; ``"validation"`` is a
+        linear model fitted on the validation rows alone; ``"none"`` leaves them out. See
+        :class:`dvrl.references.marginal.Marginal`.
     prior : "none" or "marginal", default=None
         ``"marginal"`` (default): the policy starts at the marginal's probability of the label,
         and learns a residual.
@@ -188,8 +192,7 @@ class _BaseDVRL(BaseEstimator):
         *,
         preset: str = "default",
         metric: Any = None,
-        marginal: str | None = None,
-        marginal_model: Any = None,
+        marginal: Any = None,
         prior: str | None = None,
         kl_weight: float | str | None = None,
         residual_bound: float | None = None,
@@ -230,7 +233,6 @@ class _BaseDVRL(BaseEstimator):
         self.preset = preset
         self.metric = metric
         self.marginal = marginal
-        self.marginal_model = marginal_model
         self.prior = prior
         self.kl_weight = kl_weight
         self.residual_bound = residual_bound
@@ -328,11 +330,11 @@ class _BaseDVRL(BaseEstimator):
         marginal = Marginal(
             settings.marginal,
             task=self._task,
-            model=self.marginal_model,
+            for_linear=isinstance(self.predictor, str) and self.predictor in LINEAR_NAMES,
             n_jobs=self.n_jobs,
             random_state=seed,
         )
-        return marginal.fit(data.X, data.Y, data.X_validation, data.Y_validation)
+        return marginal.fit(data.training, data.validation)
 
     def _learn(self, settings: Settings, data: Prepared, seed: int) -> None:
         """Train the data value estimators."""
@@ -397,7 +399,8 @@ class _BaseDVRL(BaseEstimator):
         if not self._prior:
             return np.zeros(len(Y), np.float32)
         probability = self.marginal_.label_probability(Y, scores).astype(np.float64)
-        return np.log(probability / (1 - probability)).astype(np.float32)
+        logits = PRIOR_SHARPNESS * np.log(probability / (1 - probability))
+        return logits.astype(np.float32)
 
     # ------------------------------------------------------------------ valuing
 
@@ -450,7 +453,7 @@ class _BaseDVRL(BaseEstimator):
             else np.full(members.shape[1], np.nan)
         )
         self._label_scores = label_scores
-        if self.marginal_.kind != "none":
+        if not self.marginal_.says_nothing:
             self.marginal_values_ = control.astype(np.float64)
 
     def value(self, X: Any, y: Any) -> NDArray[np.float64]:
@@ -467,11 +470,11 @@ class _BaseDVRL(BaseEstimator):
             Between 0 and 1, comparable with ``data_values_``.
         """
         check_is_fitted(self)
-        matrix = self.encoder_.transform(X, estimator=self)
+        rows = self.encoder_.encode(X, estimator=self)
         check_consistent_length(X, y)
         targets = self.coder_.encode(y)
-        scores = self.marginal_.scores(matrix)
-        return self._members_values(matrix, targets, scores).mean(axis=0).astype(np.float64)
+        scores = self.marginal_.scores(rows)
+        return self._members_values(rows.features, targets, scores).mean(axis=0).astype(np.float64)
 
     # ------------------------------------------------------------------ what the run says of itself
 
@@ -486,7 +489,7 @@ class _BaseDVRL(BaseEstimator):
 
         self._kept_share = 1.0
         engine, seen = self._engine, self._rewarding_rows()
-        has_prior = self._prior and self.marginal_.kind != "none"
+        has_prior = self._prior and not self.marginal_.says_nothing
         if not settings.shrink_residual or not has_prior or seen.all():
             return
         predictor = engine.program.predictor
@@ -568,7 +571,7 @@ class _BaseDVRL(BaseEstimator):
             "lower_half": 1 - upper,
         }
         control = None
-        if self.marginal_.kind != "none":
+        if not self.marginal_.says_nothing:
             control = self.marginal_.label_probability(data.Y, self.marginal_.train_scores_)
             weights["marginal"] = control
         outcomes = {name: self._judged(each, rows) for name, each in weights.items()}
@@ -635,7 +638,7 @@ class _BaseDVRL(BaseEstimator):
         from .assembly import fit_final_predictor
 
         chosen = self.predictor if self.final_predictor is None else self.final_predictor
-        self.predictor_, self._original_rows = fit_final_predictor(
+        self.predictor_, self._sees = fit_final_predictor(
             chosen,
             task=self._task,
             coder=self.coder_,
@@ -644,25 +647,25 @@ class _BaseDVRL(BaseEstimator):
             n_jobs=self.n_jobs,
             seed=seed,
         )
-        if self.marginal_.kind == "none":  # the reasons of `suspects` then come from here
-            self._label_scores = self.predictor_.scores(X if self._original_rows else data.matrix)
+        if self.marginal_.says_nothing:  # the reasons of `suspects` then come from here
+            self._label_scores = self.predictor_.scores(shown(self._sees, X, data.every))
 
     def _final_rows(self, X: Any, data: Prepared) -> WeightedRows:
         """Training rows by their values; validation rows too, where that is asked for.
 
         Rows that were held out for validation are training rows with values of their own.
         """
-        rows = WeightedRows(X, data.labels, data.matrix, self.data_values_.astype(np.float32))
+        rows = WeightedRows(X, data.labels, data.every, self.data_values_.astype(np.float32))
         if self.final_rows == "training" or data.held is not None:
             return rows
         y = data.own_y_validation
         ones = np.ones(len(y), np.float32)
-        return rows.and_more(WeightedRows(data.own_X_validation, y, data.X_validation, ones))
+        return rows.and_more(WeightedRows(data.own_X_validation, y, data.validation, ones))
 
     def _scores(self, X: Any) -> Floats:
         check_is_fitted(self)
-        matrix = self.encoder_.transform(X, estimator=self)
-        scores: Floats = self.predictor_.scores(X if self._original_rows else matrix)
+        rows = self.encoder_.encode(X, estimator=self)
+        scores: Floats = self.predictor_.scores(shown(self._sees, X, rows))
         return scores
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -745,18 +748,27 @@ class _BaseDVRL(BaseEstimator):
 
     # ------------------------------------------------------------------ keeping
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, with_rows: bool = False) -> None:
         """Write the fitted estimator to one file, without pickle.
 
         Parameters
         ----------
         path : path-like
             Replaced in one step if it exists. Read it with :func:`dvrl.load`.
+        with_rows : bool, default=False
+            Whether the file may hold training rows (encoded), which reference models of nearest
+            neighbours answer with. Without them :meth:`value` of the loaded estimator asks the
+            other reference models only.
+
+        Raises
+        ------
+        ValueError
+            If there are no other reference models.
         """
         from .persistence import save
 
         check_is_fitted(self)
-        save(self, Path(path))
+        save(self, Path(path), with_rows=with_rows)
 
     @classmethod
     def load(cls, path: str | Path, *, trusted: tuple[str, ...] = ()) -> Self:

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..encoding import ClassEncoder, TargetScaler
-from ..persistence import ADAPTATION, plain_array, read_index, split_params, with_prefix
-from ..storage import Archive, write_archive
+from ..persistence import ADAPTATION, plain_array, read_index, split_params
+from ..storage import Archive, with_prefix, write_archive
 from .candidates import FittedCandidate
 from .outcomes import make_outcome
 from .rows import RowEncoder

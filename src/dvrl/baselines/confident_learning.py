@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dvrl.marginal import Marginal
 from dvrl.preparation import Prepared
+from dvrl.references.marginal import Marginal
 
 from .base import Outcome, ValuationMethod
 
@@ -24,8 +24,9 @@ class ConfidentLearning(ValuationMethod):
     ----------
     score : {"self_confidence", "normalized_margin", "confidence_weighted_entropy"}
         See ``cleanlab.rank.get_label_quality_scores``.
-    marginal : {"cross_fit", "out_of_bag"}, default="cross_fit"
-        Where the probabilities come from, see :class:`dvrl.marginal.Marginal`.
+    marginal : str or estimator, default="linear"
+        Where the probabilities come from, see :class:`dvrl.references.marginal.Marginal`: models
+        of training and validation rows.
     task, validation_fraction, n_jobs, random_state
         See :class:`dvrl.baselines.base.UtilityMethod`.
     """
@@ -34,7 +35,7 @@ class ConfidentLearning(ValuationMethod):
         self,
         score: str = "normalized_margin",
         *,
-        marginal: str = "cross_fit",
+        marginal: Any = "linear",
         task: str = "auto",
         validation_fraction: float = 0.2,
         n_jobs: int | None = None,
@@ -54,13 +55,13 @@ class ConfidentLearning(ValuationMethod):
         if task != "classification":
             raise ValueError("Confident learning needs classes; use another method for numbers.")
         marginal = Marginal(self.marginal, task=task, n_jobs=self.n_jobs, random_state=seed)
-        marginal.fit(data.X, data.Y, data.X_validation, data.Y_validation)
+        marginal.fit(data.training, data.validation)
         scores = marginal.train_scores_.astype(np.float64)
         probabilities = scores / scores.sum(axis=1, keepdims=True)
         quality = _cleanlab().get_label_quality_scores(
             data.Y.argmax(axis=1), probabilities, method=self.score
         )
-        return Outcome(np.asarray(quality, dtype=np.float64), n_fits=len(marginal.models_))
+        return Outcome(np.asarray(quality, dtype=np.float64), n_fits=marginal.n_fits_)
 
 
 def _cleanlab() -> Any:

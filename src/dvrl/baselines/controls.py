@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dvrl.marginal import Marginal
 from dvrl.preparation import Prepared
+from dvrl.references.marginal import Marginal
 
 from .base import Outcome, ValuationMethod
 
@@ -35,21 +35,21 @@ class RandomValues(ValuationMethod):
 
 
 class MarginalOnly(ValuationMethod):
-    """Probability that a reference model gives to the row's own label.
+    """Probability that reference models give to the row's own label.
 
     What DVRL starts from, and what it has to beat.
 
     Parameters
     ----------
-    marginal : {"stacked", "out_of_bag", "cross_fit", "validation"}, default="stacked"
-        See :class:`dvrl.marginal.Marginal`.
+    marginal : str or estimator, default="auto"
+        See :class:`dvrl.references.marginal.Marginal`.
     task, validation_fraction, n_jobs, random_state
         See :class:`dvrl.baselines.base.UtilityMethod`.
     """
 
     def __init__(
         self,
-        marginal: str = "stacked",
+        marginal: Any = "auto",
         *,
         task: str = "auto",
         validation_fraction: float = 0.2,
@@ -64,6 +64,6 @@ class MarginalOnly(ValuationMethod):
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
         marginal = Marginal(self.marginal, task=task, n_jobs=self.n_jobs, random_state=seed)
-        marginal.fit(data.X, data.Y, data.X_validation, data.Y_validation)
+        marginal.fit(data.training, data.validation)
         probability = marginal.label_probability(data.Y, marginal.train_scores_)
-        return Outcome(probability.astype(np.float64), n_fits=len(marginal.models_))
+        return Outcome(probability.astype(np.float64), n_fits=marginal.n_fits_)

@@ -156,13 +156,12 @@ def make_predictor(task: Task, predictor: Predictor | None, seed: int) -> Any:
 
 
 def _lightgbm(classes: bool, seed: int) -> Any:
+    from dvrl.optional import load_lightgbm
+
     try:
-        import lightgbm
-    except ImportError:
-        raise InputError(
-            "--predictor lightgbm needs the lightgbm package; "
-            'install it with: pip install "dvrl[lightgbm]"'
-        ) from None
+        lightgbm = load_lightgbm()
+    except ImportError as error:
+        raise InputError(str(error)) from None
     kind = lightgbm.LGBMClassifier if classes else lightgbm.LGBMRegressor
     # One thread per fit: fits run beside each other.
     return kind(verbose=-1, n_jobs=1, random_state=seed)

@@ -257,13 +257,9 @@ def model_by_name(name: str, task: str, random_state: int = 0) -> Any:
         fitting = [each for each in MODEL_NAMES if each != ("ridge" if classes else "logistic")]
         raise ValueError(f"There is no model {name!r} for {task}; use {', '.join(fitting)}.")
     if name == "lightgbm":
-        try:
-            import lightgbm
-        except ImportError:
-            raise ImportError(
-                "The model lightgbm needs the lightgbm package; "
-                'install it with: pip install "dvrl[lightgbm]"'
-            ) from None
+        from dvrl.optional import load_lightgbm
+
+        lightgbm = load_lightgbm()
         kind = lightgbm.LGBMClassifier if classes else lightgbm.LGBMRegressor
         # One thread per fit: fits run beside each other.
         return kind(verbose=-1, n_jobs=1, random_state=random_state)

@@ -145,5 +145,5 @@ def with_predictor(valuer: Any, model: Any) -> Any:
     other = copy.copy(valuer)
     other.final_predictor = clone(model)
     other.predictor_ = FittedBlackBox(model, valuer.coder_)
-    other._original_rows = True
+    other._sees = "own"
     return other

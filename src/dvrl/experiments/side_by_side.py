@@ -519,8 +519,10 @@ def _removal_utility(rows: _Rows, setting: _Setting) -> tuple[Utility, str]:
     prepared, labels = setting.prepared, np.asarray(rows.y_test).reshape(-1)
     judged = replace(
         prepared,
-        X_validation=prepared.encoder.transform(rows.X_test),
-        Y_validation=prepared.coder.encode(labels, name="y_test"),
+        validation=replace(
+            prepared.encoder.encode(rows.X_test),
+            targets=prepared.coder.encode(labels, name="y_test"),
+        ),
         own_X_validation=rows.X_test,
         own_y_validation=labels,
     )

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["BlackBoxPredictor", "FittedBlackBox"]
+__all__ = ["BlackBoxPredictor", "FittedBlackBox", "seeded_copy"]
 
 Scorer = Callable[[Any, Any, Any], float]
 # More chunks than workers evens out fits of different length; more still would send X more often.
@@ -123,7 +123,7 @@ class BlackBoxPredictor:
 
         n_workers = min(effective_n_jobs(self.n_jobs), max(len(subsets), 1))
         task = _Task(
-            _single_threaded(_seeded_copy(self.estimator, self.seed), keep_chosen=n_workers == 1),
+            _single_threaded(seeded_copy(self.estimator, self.seed), keep_chosen=n_workers == 1),
             self.coder,
             scorer,
         )
@@ -166,7 +166,7 @@ class BlackBoxPredictor:
         """
         y = np.asarray(y)
         weights = _checked_weights(weights, len(y))
-        estimator = _seeded_copy(self.estimator, self.seed)
+        estimator = seeded_copy(self.estimator, self.seed)
         parameter = _weight_parameter(estimator)
         try:
             if parameter is not None:
@@ -325,7 +325,7 @@ def _copy(estimator: Any) -> Any:
     return copy.deepcopy(estimator)
 
 
-def _seeded_copy(estimator: Any, seed: int) -> Any:
+def seeded_copy(estimator: Any, seed: int) -> Any:
     """Copy an estimator and fill its random states."""
     estimator = _copy(estimator)
     # An integer was chosen by the caller and is as deterministic as ours.

@@ -1,0 +1,1 @@
+"""Rows as every part of the package sees them. Imports from no other room."""

@@ -1,0 +1,129 @@
+"""The caller's own model as a reference."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import has_fit_parameter
+
+from ..data.table import Table
+from ..predictors.blackbox import seeded_copy
+from .base import ROWS_PER_BLOCK, Floats, State, Weights, in_parallel
+
+__all__ = ["OwnModel"]
+
+
+class OwnModel:
+    """A scikit-learn classifier or regressor; see :class:`dvrl.references.base.Reference`.
+
+    Parameters
+    ----------
+    model : estimator
+        Cloned for each fit. Sees the encoded features, and the numbers of classes or the scaled
+        target. Rows are weighed where its ``fit`` takes ``sample_weight``.
+    n_jobs : int or None
+        Fits at once; None for one, as in scikit-learn.
+    """
+
+    name: ClassVar[str] = "own"
+    keeps_rows: ClassVar[bool] = False
+
+    def __init__(self, model: Any, *, n_jobs: int | None = None) -> None:
+        self.model = model
+        self.n_jobs = 1 if n_jobs is None else n_jobs
+        self.n_fits = 0
+        self.fitted: Any = None
+        self._n_outputs = 0
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether the model's last step takes weights of rows."""
+        return bool(has_fit_parameter(_last_step(self.model)[0], "sample_weight"))
+
+    def check(self, is_classification: bool) -> None:
+        """Raise where the model cannot judge labels."""
+        if is_classification and not hasattr(self.model, "predict_proba"):
+            raise ValueError(
+                f"marginal={self.model!r} cannot give class probabilities; pass a model with "
+                "predict_proba, for instance wrapped in CalibratedClassifierCV."
+            )
+        if not hasattr(self.model, "fit") or not hasattr(self.model, "predict"):
+            raise ValueError(
+                f"marginal={self.model!r} is no estimator; pass a name, or an object with fit and "
+                "predict or predict_proba."
+            )
+
+    def cross_fit(
+        self, rows: Table, weights: Weights | None, folds: NDArray[np.intp], seed: int
+    ) -> Floats:
+        """See :class:`dvrl.references.base.Reference`."""
+        self._n_outputs = rows.targets.shape[1]
+        scores = np.empty((len(rows), self._n_outputs), np.float32)
+
+        def judge(fold: int) -> None:
+            inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            model = self._fit(rows, inside, weights, seed + fold)
+            scores[outside] = self._scored(model, rows.features[outside])
+
+        names = range(int(folds.max()) + 1)
+        in_parallel(judge, names, self.n_jobs)
+        self.n_fits += len(names)
+        return scores
+
+    def finish(self, rows: Table, weights: Weights | None, seed: int) -> None:
+        """Fit once more, on all rows."""
+        self.fitted = self._fit(rows, np.arange(len(rows)), weights, seed)
+        self.n_fits += 1
+
+    def scores(self, rows: Table) -> Floats:
+        """See :class:`dvrl.references.base.Reference`."""
+        return self._scored(self.fitted, rows.features)
+
+    def state(self) -> State:
+        """See :class:`dvrl.references.base.Reference`; the fitted model is kept beside it."""
+        return {"n_outputs": self._n_outputs}, {}
+
+    @classmethod
+    def from_state(
+        cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]], n_features: int
+    ) -> Self:
+        """See :class:`dvrl.references.base.Reference`; without the fitted model."""
+        reference = cls(None)
+        reference._n_outputs = int(record["n_outputs"])
+        return reference
+
+    def _fit(self, rows: Table, at: NDArray[np.intp], weights: Weights | None, seed: int) -> Any:
+        """Fit one clone; where there is only one class or one row, a constant."""
+        from sklearn.dummy import DummyClassifier, DummyRegressor
+
+        is_regression = rows.targets.shape[1] == 1
+        y = rows.targets[at, 0] if is_regression else rows.targets[at].argmax(axis=1)
+        if is_regression and len(at) < 2:
+            return DummyRegressor().fit(rows.features[at], y)
+        if not is_regression and len(np.unique(y)) < 2:
+            return DummyClassifier().fit(rows.features[at], y)
+        model = seeded_copy(self.model, seed)
+        if weights is None or not self.takes_weights:
+            return model.fit(rows.features[at], y)
+        return model.fit(rows.features[at], y, **{_last_step(model)[1]: weights[at]})
+
+    def _scored(self, model: Any, X: Floats) -> Floats:
+        """Scores block by block; classes that the model never saw get 0."""
+        scores = np.zeros((len(X), self._n_outputs), np.float32)
+        for start in range(0, len(X), ROWS_PER_BLOCK):
+            block = slice(start, start + ROWS_PER_BLOCK)
+            if self._n_outputs == 1:
+                scores[block] = np.asarray(model.predict(X[block])).reshape(-1, 1)
+            else:
+                scores[block, np.asarray(model.classes_, np.intp)] = model.predict_proba(X[block])
+        return scores
+
+
+def _last_step(model: Any) -> tuple[Any, str]:
+    """The part that learns, and the keyword under which it takes weights."""
+    steps = getattr(model, "steps", None)
+    if steps is None:
+        return model, "sample_weight"
+    return steps[-1][1], f"{steps[-1][0]}__sample_weight"
