@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
 from sklearn.linear_model import LogisticRegression
@@ -17,6 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dvrl import DVRLClassifier, DVRLRegressor, load
+from dvrl.valuation import PRIOR_SHARPNESS
 
 # A few iterations and a quick marginal are enough for the interface, and too few to converge.
 pytestmark = pytest.mark.filterwarnings("ignore::dvrl.exceptions.DataValuationWarning")
@@ -157,7 +159,7 @@ def test_unknown_names_say_which_exist():
         {"predictor": "ridge"},
         {"preset": "quick"},
         {"metric": "loss"},
-        {"marginal": "forest"},
+        {"marginal": "woods"},
         {"gradient": "exact"},
         {"baseline": "none"},
     ):
@@ -235,7 +237,8 @@ def test_marginals(marginal):
 def test_first_policy_is_the_prior():
     X, y = classes()
     valuer = DVRLClassifier(learning_rate=1e-9, **QUICK).fit(X, y)
-    np.testing.assert_allclose(valuer.data_values_, valuer.marginal_values_, atol=1e-4)
+    prior = expit(PRIOR_SHARPNESS * logit(valuer.marginal_values_))
+    np.testing.assert_allclose(valuer.data_values_, prior, atol=1e-4)
 
 
 def test_the_bound_limits_the_change_of_the_odds():
@@ -245,10 +248,7 @@ def test_the_bound_limits_the_change_of_the_odds():
         ensemble_size=1, random_state=0,
     ).fit(X, y)  # fmt: skip
 
-    def log_odds(p):
-        return np.log(p) - np.log1p(-p)
-
-    change = log_odds(valuer.data_values_) - log_odds(valuer.marginal_values_)
+    change = logit(valuer.data_values_) - PRIOR_SHARPNESS * logit(valuer.marginal_values_)
     assert np.abs(change).max() <= 0.3 + 1e-3
     assert np.abs(change).max() > 0.2  # with such steps the bound is reached
 

@@ -50,7 +50,7 @@ def test_what_the_caller_says_wins_over_the_preset():
         ("max_seconds", 0),
         ("patience", 0),
         ("stopping_fraction", 1.0),
-        ("marginal", "forest"),
+        ("marginal", "woods"),
         ("gradient", "exact"),
         ("baseline", "mean"),
     ],
@@ -134,7 +134,7 @@ def test_making_settings_changes_no_preset():
 
 
 BAD_VALUES = {
-    "marginal": ["forest", 3],
+    "marginal": ["woods", 3],
     "prior": ["posterior", True],
     "gradient": ["exact", ["auto"]],
     "baseline": ["mean"],

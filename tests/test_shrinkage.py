@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.special import logit
+from scipy.special import expit, logit
 from sklearn.datasets import load_digits
 
 import dvrl
@@ -14,6 +14,7 @@ from dvrl import DataValuationWarning, DVRLClassifier
 from dvrl.experiments import flip_labels
 from dvrl.paired import is_positive, mean_where, standard_error
 from dvrl.shrinkage import kept_share
+from dvrl.valuation import PRIOR_SHARPNESS
 
 DROPPED = "The values are the marginal's"
 UNSEEN = np.zeros((1, 200), bool)
@@ -96,12 +97,14 @@ def test_what_harms_is_dropped_and_said(overfitted, tmp_path):
     assert any(each.startswith(DROPPED) for each in valuer.diagnostics_.messages)
     assert valuer.diagnostics_.kept_share == 0.0
     assert "0% of the change" in str(valuer.diagnostics_)
-    np.testing.assert_allclose(valuer.data_values_, valuer.marginal_values_, atol=1e-6)
+    prior = expit(PRIOR_SHARPNESS * logit(valuer.marginal_values_))
+    np.testing.assert_allclose(valuer.data_values_, prior, atol=1e-5)
     # Unseen rows are valued in the same way, also after a save.
     probability = valuer.marginal_.label_probability(
         valuer.coder_.encode(y_val), valuer.marginal_.scores(valuer.encoder_.encode(X_val))
     )
-    np.testing.assert_allclose(valuer.value(X_val, y_val), probability, atol=1e-6)
+    first = expit(PRIOR_SHARPNESS * logit(probability))
+    np.testing.assert_allclose(valuer.value(X_val, y_val), first, atol=1e-5)
     valuer.save(tmp_path / "model.dvrl")
     loaded = dvrl.load(tmp_path / "model.dvrl")
     np.testing.assert_array_equal(loaded.value(X_val, y_val), valuer.value(X_val, y_val))
@@ -113,7 +116,7 @@ def test_what_was_learned_can_be_kept_all_the_same(overfitted):
     assert not any(each.startswith(DROPPED) for each in valuer.diagnostics_.messages)
     assert any("overfits the validation rows" in each for each in valuer.diagnostics_.messages)
     assert valuer.diagnostics_.kept_share == 1.0
-    moved = logit(valuer.data_values_) - logit(valuer.marginal_values_)
+    moved = logit(valuer.data_values_) - PRIOR_SHARPNESS * logit(valuer.marginal_values_)
     assert np.abs(moved).max() > 1.0
 
 

@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from .references.kinds import MARGINALS
-
 __all__ = ["CONVERGED", "FINAL_ROWS", "PRESETS", "Settings", "check_selections", "make_settings"]
 
 CONVERGED = "converged"
@@ -160,7 +158,14 @@ def _checked(settings: Settings) -> Settings:
     for name, allowed in CHOICES.items():
         _check_choice(name, getattr(settings, name), allowed)
     if isinstance(settings.marginal, str):
+        from .references.kinds import MARGINALS  # which loads SciPy
+
         _check_choice("marginal", settings.marginal, MARGINALS)
+    elif not hasattr(settings.marginal, "fit"):
+        raise ValueError(
+            f"marginal={settings.marginal!r} is no estimator; pass a name such as 'auto', or an "
+            "object with fit and predict_proba."
+        )
     values: dict[str, Any] = {}
     for name, words in COUNTS.items():
         values[name] = _count(name, getattr(settings, name), words)

@@ -58,6 +58,8 @@ ZIP_ERRORS = (
 KNOWN_PACKAGES = ("sklearn", "skrub", "dvrl")
 # Parts of known packages that evaluate what they are given, or are not meant to be loaded.
 UNKNOWN_MODULES = ("skrub._data_ops", "sklearn.externals")
+# A Python class, but scikit-learn follows the indices of its nodes without looking.
+UNKNOWN_NAMES = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"})
 UNKNOWN_MODULE_PARTS = frozenset({"tests", "conftest", "_testing", "_test_common"})
 KNOWN_NAMES = frozenset(
     {
@@ -421,6 +423,8 @@ def _is_known(name: str) -> bool:
     """Whether a type or function outside skops' own list may be loaded."""
     if name in KNOWN_NAMES or name.startswith(KNOWN_PREFIXES):
         return True
+    if name in UNKNOWN_NAMES:
+        return False
     module_name, _, attribute = name.rpartition(".")
     parts = module_name.split(".")
     if parts[0] not in KNOWN_PACKAGES or UNKNOWN_MODULE_PARTS.intersection(parts):

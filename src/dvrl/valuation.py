@@ -20,7 +20,7 @@ from .encoding import ClassEncoder, TargetScaler
 from .label_fit import label_fit
 from .padding import pad, padded_size
 from .preparation import Prepared, WeightedRows, prepare, shown
-from .references.marginal import Marginal
+from .references.marginal import Marginal, check_kind
 from .settings import FINAL_ROWS, SETTING_NAMES, Settings, make_settings
 from .shrinkage import SHARES, kept_share
 
@@ -324,7 +324,9 @@ class _BaseDVRL(BaseEstimator):
                 f"final_rows is {self.final_rows!r}; use one of {', '.join(FINAL_ROWS)}."
             )
         given = {name: getattr(self, name) for name in SETTING_NAMES}
-        return make_settings(self.preset, given)
+        settings = make_settings(self.preset, given)
+        check_kind(settings.marginal, self._task)
+        return settings
 
     def _fit_marginal(self, settings: Settings, data: Prepared, seed: int) -> Marginal:
         marginal = Marginal(
@@ -401,6 +403,13 @@ class _BaseDVRL(BaseEstimator):
         probability = self.marginal_.label_probability(Y, scores).astype(np.float64)
         logits = PRIOR_SHARPNESS * np.log(probability / (1 - probability))
         return logits.astype(np.float32)
+
+    def _first_values(self, Y: Floats, scores: Floats) -> Floats:
+        """What the values would be if nothing were learned; the marginal's without a prior."""
+        if not self._prior:
+            return self.marginal_.label_probability(Y, scores)
+        logits = self._prior_logits(Y, scores)
+        return _values(logits.astype(np.float64), logits, 1.0)
 
     # ------------------------------------------------------------------ valuing
 
@@ -572,7 +581,7 @@ class _BaseDVRL(BaseEstimator):
         }
         control = None
         if not self.marginal_.says_nothing:
-            control = self.marginal_.label_probability(data.Y, self.marginal_.train_scores_)
+            control = self._first_values(data.Y, self.marginal_.train_scores_)
             weights["marginal"] = control
         outcomes = {name: self._judged(each, rows) for name, each in weights.items()}
         rewarded = self._rewarding_rows()

@@ -49,6 +49,8 @@ LEAF_ROWS, ROWS_PER_LEAF_ROW = 20, 20
 # Each tree, or with few columns each split, sees half of the columns: trees that differ err less
 # together, but a tree of two columns needs both.
 COLUMN_SHARE, FEW_COLUMNS = 0.5, 16
+# Fewer thresholds a column where columns are many: the time grows with both.
+MANY_COLUMNS, BINS, BINS_OF_MANY = 200, 255, 63
 TINY_WEIGHT = 1e-6
 
 
@@ -250,6 +252,7 @@ class _LightGBM(_Binned):
             "deterministic": True,
             "force_row_wise": True,
             "feature_pre_filter": False,
+            "max_bin": BINS_OF_MANY if X.shape[1] >= MANY_COLUMNS else BINS,
         }
         data = self.library.Dataset(X, self.y, params=self.fixed, free_raw_data=False)
         self.data = data.construct()

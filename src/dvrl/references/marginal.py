@@ -21,7 +21,7 @@ from .noise import Mixture, NoiseMatrix, bounded
 from .own import OwnModel
 from .pool import mean_scores, pool_scores, pool_weights
 
-__all__ = ["Marginal"]
+__all__ = ["Marginal", "check_kind"]
 
 N_FOLDS = 5
 N_PASSES, N_PASSES_OF_OWN, MANY_ROWS = 3, 2, 20_000
