@@ -404,13 +404,6 @@ class _BaseDVRL(BaseEstimator):
         logits = PRIOR_SHARPNESS * np.log(probability / (1 - probability))
         return logits.astype(np.float32)
 
-    def _first_values(self, Y: Floats, scores: Floats) -> Floats:
-        """What the values would be if nothing were learned; the marginal's without a prior."""
-        if not self._prior:
-            return self.marginal_.label_probability(Y, scores)
-        logits = self._prior_logits(Y, scores)
-        return _values(logits.astype(np.float64), logits, 1.0)
-
     # ------------------------------------------------------------------ valuing
 
     def _members_values(self, X: Floats, Y: Floats, scores: Floats) -> Floats:
@@ -581,7 +574,7 @@ class _BaseDVRL(BaseEstimator):
         }
         control = None
         if not self.marginal_.says_nothing:
-            control = self._first_values(data.Y, self.marginal_.train_scores_)
+            control = self.marginal_.label_probability(data.Y, self.marginal_.train_scores_)
             weights["marginal"] = control
         outcomes = {name: self._judged(each, rows) for name, each in weights.items()}
         rewarded = self._rewarding_rows()
