@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -410,14 +410,12 @@ def fit_final_predictor(
     """
     traceable = traceable_predictor(predictor, task, settings)
     if isinstance(traceable, LinearPredictor) and rows.table.words is not None:
-        return fit_on_words(
-            replace(rows.table, targets=coder.encode(rows.y)), rows.weights, seed
-        ), "words"
+        return fit_on_words(rows.table, rows.weights, seed), "words"
     if traceable is not None:
         fitted = fit_traceable(
             final_form(traceable, len(rows.table)),
             rows.table.features,
-            coder.encode(rows.y),
+            rows.table.targets,
             rows.weights,
             l2=final_l2(settings),
             seed=seed,
