@@ -101,7 +101,7 @@ def removal_scores(rows: Split, values: Values, seed: int) -> dict[str, dict[str
         rows.y,
         rows.X_test,
         rows.y_test,
-        predictor=model_by_name("lightgbm", "classification", seed),
+        predictor=model_by_name("gradient_boosting", "classification", seed),
         shares=SHARES,
         orders=("lowest first", "highest first"),
         repeats=1,

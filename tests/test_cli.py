@@ -148,21 +148,6 @@ def test_id_column_may_not_be_a_column_of_the_output(tmp_path: Path, small_table
     assert_one_sentence(result, "rename")
 
 
-def test_missing_lightgbm_is_one_sentence(tmp_path: Path, train_csv, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lightgbm", None)
-    result = run(
-        "value",
-        train_csv,
-        "--target",
-        "label",
-        "-o",
-        tmp_path / "v.csv",
-        "--predictor",
-        "lightgbm",
-    )
-    assert_one_sentence(result, "install the system package libgomp1")
-
-
 def test_debug_shows_the_error_itself(tmp_path: Path):
     result = run("--debug", "value", tmp_path / "absent.csv", "--target", "label")
     assert isinstance(result.exception, InputError)

@@ -130,7 +130,7 @@ def test_train_saves_another_model_than_the_predictor_and_score_uses_it(tmp_path
         *QUICK,
     )
     assert result.exit_code == 0, result.output
-    assert "HistGradientBoostingClassifier trained on 160 of 200 rows" in result.stdout
+    assert "BoostedTreesClassifier trained on 160 of 200 rows" in result.stdout
     assert "Validation rows were trained on, too." in result.stdout
     assert "lowest 20% removed" in result.stdout
     assert "values as weights" in report.read_text()
@@ -140,7 +140,7 @@ def test_train_saves_another_model_than_the_predictor_and_score_uses_it(tmp_path
     predicted = pd.read_csv(scored).set_index("who")["prediction"]
     assert (predicted == truth).mean() > 0.8
     valuer = dvrl.load(model)
-    assert type(valuer.predictor_.estimator_[-1]).__name__ == "HistGradientBoostingClassifier"
+    assert type(valuer.predictor_.estimator_[-1]).__name__ == "BoostedTreesClassifier"
 
 
 def test_train_a_regression_with_weights_and_held_out_rows(tmp_path: Path, tables):

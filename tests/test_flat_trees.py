@@ -18,8 +18,8 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 
-from dvrl.references import flat_trees
-from dvrl.references.flat_trees import FlatTrees, from_forest, from_histogram, from_lightgbm
+from dvrl.predictors import flat_trees
+from dvrl.predictors.flat_trees import FlatTrees, from_forest, from_histogram, from_lightgbm
 
 QUIET = {"verbose": -1, "num_threads": 1, "min_data_in_bin": 1}
 ONE_THREAD = {"n_jobs": 1, "random_state": 0}

@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 from dvrl.data.folds import deal_folds
 from dvrl.data.table import Table
 from dvrl.exceptions import DataValuationWarning
+from dvrl.predictors import growing
 from dvrl.references import boosting
 from dvrl.references.boosting import LADDER, BoostedTrees
 from dvrl.references.forest import Forest
@@ -189,7 +190,7 @@ def test_the_climb_looks_at_some_rows_only(monkeypatch):
 
 @pytest.mark.parametrize("c", [1, 2, 3])
 def test_scikit_learns_trees_take_lightgbms_place(c, monkeypatch):
-    monkeypatch.setattr(boosting, "_can_use_lightgbm", lambda: False)
+    monkeypatch.setattr(growing, "can_use_lightgbm", lambda: False)
     rows, wrong = table(c=c)
     # One class, or one row of a class, in a fold and none in another.
     targets = rows.targets.copy()
@@ -207,11 +208,11 @@ def test_scikit_learns_trees_take_lightgbms_place(c, monkeypatch):
 
 
 def test_one_sentence_where_lightgbm_cannot_be_loaded(monkeypatch):
-    boosting._can_use_lightgbm.cache_clear()
+    growing.can_use_lightgbm.cache_clear()
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.warns(DataValuationWarning, match="install the system package libgomp1"):
-        assert not boosting._can_use_lightgbm()
-    boosting._can_use_lightgbm.cache_clear()
+        assert not growing.can_use_lightgbm()
+    growing.can_use_lightgbm.cache_clear()
 
 
 def test_own_models_are_cloned_and_seeded():

@@ -58,7 +58,8 @@ ZIP_ERRORS = (
 KNOWN_PACKAGES = ("sklearn", "skrub", "dvrl")
 # Parts of known packages that evaluate what they are given, or are not meant to be loaded.
 UNKNOWN_MODULES = ("skrub._data_ops", "sklearn.externals")
-# A Python class, but scikit-learn follows the indices of its nodes without looking.
+# A Python class, but scikit-learn follows the indices of its nodes without looking. The trees
+# that the command line grows are arrays (`dvrl.predictors.trees`).
 UNKNOWN_NAMES = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"})
 UNKNOWN_MODULE_PARTS = frozenset({"tests", "conftest", "_testing", "_test_common"})
 KNOWN_NAMES = frozenset(

@@ -94,7 +94,7 @@ def adapt(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Model to train: logistic, ridge, random_forest, gradient_boosting or lightgbm; "
+            help="Model to train: logistic, ridge, random_forest or gradient_boosting; "
             "by default logistic for classes and ridge for numbers."
         ),
     ] = None,
@@ -196,7 +196,7 @@ def _model(task: Task, name: str | None, seed: int) -> Any:
         return None
     if name == "mlp":
         raise InputError(
-            "--model mlp takes no row weights; use random_forest, gradient_boosting or lightgbm."
+            "--model mlp takes no row weights; use random_forest or gradient_boosting."
         )
     try:
         return model_by_name(name, task.value, seed)

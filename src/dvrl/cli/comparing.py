@@ -109,7 +109,7 @@ def compare(
         typer.Option(min=0.1, help="Time for each method; what it has by then is kept."),
     ] = 60.0,
     n_jobs: Annotated[
-        int | None, typer.Option(help="Parallel fits of a predictor such as lightgbm.")
+        int | None, typer.Option(help="Parallel fits of a predictor such as gradient_boosting.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same rows.")] = 0,
     quiet: Annotated[

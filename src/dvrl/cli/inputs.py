@@ -150,21 +150,13 @@ def make_predictor(task: Task, predictor: Predictor | None, seed: int) -> Any:
         other = "logistic" if classes else "ridge"
         raise InputError(
             f"--predictor {predictor.value} does not fit the task {task.value}; "
-            f"use {other}, mlp or lightgbm, or change --task."
+            f"use {other}, mlp or gradient_boosting, or change --task."
         )
-    return _lightgbm(classes, seed) if predictor is Predictor.lightgbm else predictor.value
+    if predictor is not Predictor.gradient_boosting:
+        return predictor.value
+    from dvrl.experiments.fitting import model_by_name
 
-
-def _lightgbm(classes: bool, seed: int) -> Any:
-    from dvrl.optional import load_lightgbm
-
-    try:
-        lightgbm = load_lightgbm()
-    except ImportError as error:
-        raise InputError(str(error)) from None
-    kind = lightgbm.LGBMClassifier if classes else lightgbm.LGBMRegressor
-    # One thread per fit: fits run beside each other.
-    return kind(verbose=-1, n_jobs=1, random_state=seed)
+    return model_by_name(predictor.value, task.value, seed)
 
 
 def check_inputs(paths: Sequence[Path | None]) -> None:

@@ -51,7 +51,7 @@ class Predictor(StrEnum):
     logistic = "logistic"
     ridge = "ridge"
     mlp = "mlp"
-    lightgbm = "lightgbm"
+    gradient_boosting = "gradient_boosting"
 
 
 class Preset(StrEnum):
@@ -115,7 +115,7 @@ MaxSeconds = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(help="Parallel fits of a predictor such as lightgbm; -1 uses every core."),
+    typer.Option(help="Parallel fits of a such a predictor as gradient_boosting; -1 for all."),
 ]
 Report = Annotated[
     Path | None, typer.Option(help="Page about the result for the browser (.html), works offline.")

@@ -57,7 +57,6 @@ class FinalModel(StrEnum):
     mlp = "mlp"
     random_forest = "random_forest"
     gradient_boosting = "gradient_boosting"
-    lightgbm = "lightgbm"
 
 
 class Scheme(StrEnum):

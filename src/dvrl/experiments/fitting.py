@@ -36,7 +36,6 @@ MODEL_NAMES = (
     "mlp",
     "random_forest",
     "gradient_boosting",
-    "lightgbm",
 )
 
 
@@ -249,41 +248,27 @@ def model_by_name(name: str, task: str, random_state: int = 0) -> Any:
     ------
     ValueError
         For a name that is unknown or does not fit the task.
-    ImportError
-        Where "lightgbm" is asked for and not installed.
     """
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    from dvrl.predictors import trees
+
     classes = task == "classification"
     if name not in MODEL_NAMES or name == ("ridge" if classes else "logistic"):
         fitting = [each for each in MODEL_NAMES if each != ("ridge" if classes else "logistic")]
         raise ValueError(f"There is no model {name!r} for {task}; use {', '.join(fitting)}.")
-    if name == "lightgbm":
-        from dvrl.optional import load_lightgbm
-
-        lightgbm = load_lightgbm()
-        kind = lightgbm.LGBMClassifier if classes else lightgbm.LGBMRegressor
-        # One thread per fit: fits run beside each other.
-        return kind(verbose=-1, n_jobs=1, random_state=random_state)
-    return _scikit_learn_model(name, classes, random_state)
-
-
-def _scikit_learn_model(name: str, classes: bool, random_state: int) -> Any:
-    from sklearn import ensemble, linear_model, neural_network
-
-    kind: Any
     if name == "logistic":
-        return linear_model.LogisticRegression(max_iter=2000)
+        return LogisticRegression(max_iter=2000)
     if name == "ridge":
-        return linear_model.Ridge()
+        return Ridge()
+    kind: Any
     if name == "mlp":
-        kind = neural_network.MLPClassifier if classes else neural_network.MLPRegressor
+        kind = MLPClassifier if classes else MLPRegressor
         # Stops by a part of the rows that it holds back, so few iterations are no failure.
         return kind((100, 100), early_stopping=True, max_iter=1000, random_state=random_state)
     if name == "random_forest":
-        kind = ensemble.RandomForestClassifier if classes else ensemble.RandomForestRegressor
-        return kind(n_estimators=300, random_state=random_state)
-    kind = (
-        ensemble.HistGradientBoostingClassifier
-        if classes
-        else ensemble.HistGradientBoostingRegressor
-    )
+        kind = trees.ForestClassifier if classes else trees.ForestRegressor
+    else:
+        kind = trees.BoostedTreesClassifier if classes else trees.BoostedTreesRegressor
     return kind(random_state=random_state)

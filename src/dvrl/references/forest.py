@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.table import Table
+from ..predictors.flat_trees import FlatTrees, from_forest
 from .base import ROWS_PER_BLOCK, Floats, State, Weights, in_parallel
-from .flat_trees import FlatTrees, from_forest
 
 __all__ = ["Forest"]
 

@@ -1,0 +1,101 @@
+"""Tree ensembles that keep arrays: estimators like scikit-learn's, safe to save."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from dvrl.predictors import growing
+from dvrl.predictors.trees import (
+    BoostedTreesClassifier,
+    BoostedTreesRegressor,
+    ForestClassifier,
+    ForestRegressor,
+)
+from dvrl.storage import read_archive, write_archive
+
+CLASSIFIERS = [BoostedTreesClassifier, ForestClassifier]
+REGRESSORS = [BoostedTreesRegressor, ForestRegressor]
+
+
+def expected_to_fail(_):
+    # A weight of 2 is not a row twice where leaves count rows or rows are drawn.
+    return {"check_sample_weight_equivalence_on_dense_data": "leaves count rows"}
+
+
+@parametrize_with_checks(
+    [kind(n_trees=20, random_state=0) for kind in CLASSIFIERS + REGRESSORS],
+    expected_failed_checks=expected_to_fail,
+)
+def test_they_are_estimators(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+@pytest.mark.parametrize("load", [load_breast_cancer, load_iris])
+def test_classifiers_learn(kind, load):
+    X, y = load(return_X_y=True)
+    assert cross_val_score(kind(n_trees=50, random_state=0), X, y, cv=3).mean() > 0.92
+
+
+@pytest.mark.parametrize("kind", REGRESSORS)
+def test_regressors_learn_targets_of_any_size(kind):
+    X, y = load_diabetes(return_X_y=True)
+    small = kind(n_trees=50, random_state=0).fit(X[:300], y[:300])
+    large = clone(small).fit(X[:300], 1e12 * y[:300])
+    assert small.score(X[300:], y[300:]) > 0.25
+    # Rounding decides between splits that are equally good.
+    assert np.corrcoef(large.predict(X), small.predict(X))[0, 1] > 0.98
+    assert_allclose(large.predict(X).mean(), 1e12 * small.predict(X).mean(), rtol=0.01)
+
+
+def test_without_lightgbm(monkeypatch):
+    monkeypatch.setattr(growing, "can_use_lightgbm", lambda: False)
+    X, y = load_iris(return_X_y=True)
+    assert BoostedTreesClassifier(random_state=0).fit(X[::2], y[::2]).score(X, y) > 0.9
+
+
+def test_a_forest_is_scikit_learns():
+    X, y = load_iris(return_X_y=True)
+    ours = ForestClassifier(n_trees=30, random_state=7).fit(X, y)
+    seed = int(np.random.RandomState(7).randint(2**31 - 1))
+    # Rows of equal weights are drawn in another way than rows without weights.
+    theirs = RandomForestClassifier(30, random_state=seed).fit(X, y, np.ones(150))
+    assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_rows_without_weight_teach_nothing_and_their_class_stays(kind):
+    X, y = load_iris(return_X_y=True)
+    weights = (y < 2).astype(float)
+    model = kind(n_trees=20, random_state=0).fit(X, y, weights)
+    shares = model.predict_proba(X)
+    assert shares.shape == (150, 3)
+    assert shares[:, 2].max() < 0.01
+    with pytest.raises(ValueError, match="zero"):
+        kind().fit(X, y, np.zeros(150))
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS + REGRESSORS)
+def test_a_file_needs_no_trust_and_holds_no_foreign_trees(tmp_path, kind):
+    X, y = load_iris(return_X_y=True)
+    model = kind(n_trees=20, random_state=0).fit(X, y)
+    path = tmp_path / "model"
+    write_archive(path, metadata={}, arrays={}, objects={"model": model})
+    loaded = read_archive(path).objects["model"]
+    assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def test_damaged_trees_are_refused_when_they_are_read(tmp_path):
+    X, y = load_iris(return_X_y=True)
+    model = ForestClassifier(n_trees=3, random_state=0).fit(X, y)
+    left = model.trees_.left
+    left[left > 0] = 0  # a circle
+    path = tmp_path / "model"
+    write_archive(path, metadata={}, arrays={}, objects={"model": model})
+    with pytest.raises(ValueError, match="a child does not come after its parent"):
+        read_archive(path)
