@@ -27,8 +27,9 @@ LEAF_ROWS, ROWS_PER_LEAF_ROW = 20, 20
 # Each tree, or with few columns each split, sees half of the columns: trees that differ err less
 # together, but a tree of two columns needs both.
 COLUMN_SHARE, FEW_COLUMNS = 0.5, 16
-# Fewer thresholds a column where columns are many: the time grows with both.
-MANY_COLUMNS, BINS, BINS_OF_MANY = 200, 255, 63
+# Fewer thresholds a column where rows are few, which have no more to tell, and where columns are
+# many: the time grows with both.
+FEW_ROWS, MANY_COLUMNS, BINS, FEW_BINS = 4_000, 200, 255, 63
 TINY_WEIGHT = 1e-6
 
 
@@ -93,7 +94,7 @@ class _LightGBM(BinnedRows):
             "deterministic": True,
             "force_row_wise": True,
             "feature_pre_filter": False,
-            "max_bin": BINS_OF_MANY if X.shape[1] >= MANY_COLUMNS else BINS,
+            "max_bin": BINS if X.shape[0] >= FEW_ROWS and X.shape[1] < MANY_COLUMNS else FEW_BINS,
         }
         data = self.library.Dataset(X, self.y, params=self.fixed, free_raw_data=False)
         self.data = data.construct()

@@ -7,6 +7,7 @@ everywhere (docs/references.md). LightGBM fits the trees, scikit-learn where it 
 from __future__ import annotations
 
 from functools import partial
+from operator import itemgetter
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -122,13 +123,15 @@ class BoostedTrees:
         at: NDArray[np.intp],
         seed: int,
     ) -> tuple[int, Floats]:
-        """The rung with the least loss around the last one, and its scores.
+        """The rung with the least loss, and its scores.
 
-        Upwards as long as the loss falls; where the first step up does not lower it, downwards.
+        Upwards as long as the loss falls; the first time also downwards, where the first step up
+        does not lower it. Later fits weigh wrong labels less, which asks for no less capacity.
         """
-        first = self.rung
-        if first is None:
-            first = next(rung for n_rows, rung in FIRST_RUNGS if len(at) >= n_rows)
+        if self.rung is not None:
+            first, ways = self.rung, [1]
+        else:
+            first, ways = next(rung for n, rung in FIRST_RUNGS if len(at) >= n), [1, -1]
         targets = kept.targets[at]
         share = None if weights is None else weights[at]
 
@@ -137,12 +140,11 @@ class BoostedTrees:
             return _loss(scores, targets, share), rung, scores
 
         best = tried(first)
-        for rungs in (range(first + 1, len(LADDER)), range(first - 1, -1, -1)):
-            for rung in rungs:
-                candidate = tried(rung)
-                if candidate[0] >= best[0]:
-                    break
-                best = candidate
+        for way in ways:
+            rung = first + way
+            while best[1] == rung - way and 0 <= rung < len(LADDER):
+                best = min(best, tried(rung), key=itemgetter(0))
+                rung += way
             if best[1] > first:
                 break
         return best[1], best[2]
