@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -171,12 +172,34 @@ def test_many_rows_are_fitted_in_part_and_scored_all(monkeypatch):
     assert 0.5 < same.mean() < 0.9
 
 
+class Broken(ClassifierMixin, BaseEstimator):
+    """A model that says something else than probabilities."""
+
+    def __init__(self, said=0.0):
+        self.said = said
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return self.predict_proba(X).argmax(axis=1)
+
+    def predict_proba(self, X):
+        said = np.asarray(self.said)
+        return said if said.ndim else np.full((len(X), len(self.classes_)), said)
+
+
 @pytest.mark.parametrize(
     ("kind", "task", "message"),
     [
         ("stacked", "classification", "marginal='stacked' is unknown; use one of none, auto"),
         (RidgeClassifier(), "classification", "cannot give class probabilities"),
         (3, "regression", "is no estimator"),
+        (LogisticRegression, "classification", r"is a class; pass an object, such as Logistic"),
+        (Broken(np.nan), "classification", "Broken.*predicts NaN or infinite numbers"),
+        (Broken(-3.0), "classification", r"gives probabilities outside of \[0, 1\]"),
+        (Broken(np.zeros((1, 1))), "classification", r"predictions of shape \(1, 1\) where"),
     ],
 )
 def test_bad_settings(kind, task, message):
@@ -210,6 +233,39 @@ def test_restored_from_its_state(kind, task):
             getattr(restored, name)(train.targets, scores),
             getattr(marginal, name)(train.targets, scores),
         )
+
+
+@pytest.mark.parametrize("kind", ["linear", "neighbours", "forest", "trees"])
+def test_damaged_states_are_refused(kind):
+    train, validation, _ = classes()
+    record, arrays, _ = make(kind).fit(train, validation).state(with_rows=True)
+    damaged = [
+        {name: array for name, array in arrays.items() if name != left_out} for left_out in arrays
+    ]
+    for name, array in arrays.items():
+        damaged += [arrays | {name: array[np.newaxis]}, arrays | {name: array.astype(complex)}]
+        damaged += [arrays | {name: array.ravel()[0]}, arrays | {name: array.astype(str)}]
+        if array.dtype.kind == "f":
+            damaged.append(arrays | {name: np.full_like(array, np.nan)})
+    for each in damaged:
+        with pytest.raises(ValueError, match="damaged"):
+            Marginal.from_state(record, each, {}, n_features=train.features.shape[1])
+    record["references"][0]["n_outputs"] = 10**9
+    with pytest.raises(ValueError, match="damaged"):
+        Marginal.from_state(record, arrays, {}, n_features=train.features.shape[1])
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("kind", ["auto", "trees", "forest", "linear", "neighbours", "none"])
+def test_without_features_every_row_is_like_the_others(kind, task):
+    train, validation, _ = classes() if task == "classification" else numbers()
+    train, validation = (Table(each.features[:, :0], each.targets) for each in (train, validation))
+    marginal = make(kind, task).fit(train, validation)
+    assert np.ptp(marginal.train_scores_, axis=0).max() == 0
+    assert np.isfinite(marginal.label_probability(train.targets, marginal.train_scores_)).all()
+    record, arrays, _ = marginal.state()
+    restored = Marginal.from_state(record, arrays, {}, n_features=0)
+    assert_array_equal(restored.scores(train), marginal.scores(train))
 
 
 def test_training_rows_are_kept_on_request_only():

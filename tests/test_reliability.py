@@ -210,3 +210,13 @@ def test_any_targets_are_valued_or_refused_with_one_sentence(training, targets):
         assert 10 < len(str(error)) < 600  # noqa: PT017
     else:
         assert np.isfinite(valuer.data_values_).all()
+
+
+@pytest.mark.filterwarnings("ignore::dvrl.exceptions.DataValuationWarning")
+def test_the_largest_targets_are_fitted_without_a_warning_of_numpy():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3))
+    y = 1e300 * X[:, 0]
+    valuer = DVRLRegressor(outer_iterations=2, ensemble_size=1, random_state=0)
+    predicted = valuer.fit(X, y, X[:40], y[:40]).predict(X)
+    assert np.corrcoef(predicted / 1e300, X[:, 0])[0, 1] > 0.9

@@ -99,3 +99,31 @@ def test_damaged_trees_are_refused_when_they_are_read(tmp_path):
     write_archive(path, metadata={}, arrays={}, objects={"model": model})
     with pytest.raises(ValueError, match="a child does not come after its parent"):
         read_archive(path)
+
+
+@pytest.mark.parametrize("kind", REGRESSORS)
+@pytest.mark.parametrize("unit", [1e300, 1e-300, 1.0])
+def test_targets_of_any_size_are_predicted(kind, unit):
+    X, y = load_diabetes(return_X_y=True)
+    said = kind(n_trees=20, random_state=0).fit(X, y * unit).predict(X)
+    assert np.isfinite(said).all()
+    assert np.corrcoef(said / unit, y)[0, 1] > 0.7
+
+
+@pytest.mark.parametrize("kind", REGRESSORS)
+def test_one_target_beyond_all_others(kind):
+    X, y = load_diabetes(return_X_y=True)
+    said = kind(n_trees=20, random_state=0).fit(X, np.append(y[1:], 1.7e308)).predict(X)
+    assert np.isfinite(said).all()
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_weights_and_numbers_of_any_size(kind):
+    X, y = load_iris(return_X_y=True)
+    plain = kind(n_trees=20, random_state=0).fit(X, y)
+    heavy = kind(n_trees=20, random_state=0).fit(X, y, np.full(150, 1.7e308))
+    assert_array_equal(plain.predict(X), heavy.predict(X))
+    X[0, 0] = 1e39
+    assert plain.fit(X, y).score(X, y) > 0.9
+    with pytest.raises(ValueError, match="n_trees=0 must be 1 or more"):
+        kind(n_trees=0).fit(X, y)

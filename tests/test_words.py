@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from threadpoolctl import threadpool_limits
 
+from dvrl import DVRLClassifier
 from dvrl.data import words as words_module
 from dvrl.data.words import WordEncoder, is_text
 from dvrl.encoding import FeatureEncoder
@@ -231,3 +232,23 @@ def test_saved_without_pickle(tmp_path):
     assert (again.words != table.words).nnz == 0
     unseen = pd.DataFrame({"review": ["a great film of unknown make"], "empty": [None]})
     assert_array_equal(restored.transform(unseen), encoder.transform(unseen))
+
+
+@pytest.mark.filterwarnings("ignore:The run was too short")
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_the_share_of_wrong_labels_of_clear_texts(seed):
+    rng = np.random.default_rng(seed)
+    words = {"good": ["great", "fine", "lovely", "happy"], "bad": ["poor", "slow", "rude"]}
+    fillers = ["the", "a", "it", "was", "and", "with", "my", "order", "from", "shop"]
+
+    def texts(n):
+        y = np.where(rng.random(n) < 0.5, "good", "bad")
+        rows = [" ".join([*rng.choice(words[each], 2), *rng.choice(fillers, 5)]) for each in y]
+        return pd.DataFrame({"text": rows}), y
+
+    (X, y), (X_val, y_val) = texts(400), texts(100)
+    wrong = rng.random(400) < 0.1
+    y[wrong] = np.where(y[wrong] == "good", "bad", "good")
+    valuer = DVRLClassifier(outer_iterations=1, ensemble_size=1, random_state=0)
+    valuer.fit(X, y, X_val, y_val)
+    assert valuer.diagnostics_.estimated_noise_rate == pytest.approx(wrong.mean(), abs=0.04)

@@ -211,6 +211,8 @@ class Assembly:
                 pad(np.ones(len(X), np.float32), n_rows),
             ),
         )
+        with np.errstate(over="ignore"):  # targets of 1e300 are infinite in float32
+            center, scale = np.float32(self.coder.center), np.float32(self.coder.scale)
         return Problem(
             X=X,
             Y=Y,
@@ -221,8 +223,8 @@ class Assembly:
             Y_validation=None,
             validation_mask=None,
             used_features=np.asarray(n_features),
-            center=jnp.float32(self.coder.center),
-            scale=jnp.float32(self.coder.scale),
+            center=jnp.asarray(center),
+            scale=jnp.asarray(scale),
         )
 
     def _program(self) -> Program:

@@ -396,7 +396,7 @@ def _no_better_than_marginal(
         return None
     return (
         f"The values add nothing to the marginal (rank correlation {correlation:.3f}, reward"
-        f" {rewards.mean['weighted']:.4g} against {rewards.mean['marginal']:.4g}). Use the"
+        f" {rewards.mean['weighted']:.4g} against {rewards.mean['marginal']:.4g}, no more than chance). Use the"
         " marginal's label probability, or lower kl_weight and raise outer_iterations."
     )
 

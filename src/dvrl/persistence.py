@@ -96,23 +96,33 @@ def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
     ValueError
         If the file holds something else.
     """
+    archive = read_archive(path, trusted=trusted)
+    kind = archive.metadata.get("kind")
+    if kind not in (KIND, ADAPTATION):
+        raise ValueError(
+            f"{path.name} is no saved estimator but a {kind or 'foreign'} file; "
+            "name a file written by save."
+        )
+    from .adaptation.persistence import restored as restored_adaptation
+
+    try:
+        return _restored(archive) if kind == KIND else restored_adaptation(archive)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError) as error:
+        raise ValueError(
+            f"{path.name} is damaged, or was written by another version of dvrl "
+            f"({type(error).__name__}: {error}); write it again."
+        ) from error
+
+
+def _restored(archive: Archive) -> Any:
+    """Make the estimator of what :func:`save` wrote."""
     import jax
     import jax.numpy as jnp
 
     from . import valuation
     from .estimator import DataValueEstimator
 
-    archive = read_archive(path, trusted=trusted)
     metadata = archive.metadata
-    if metadata.get("kind") == ADAPTATION:
-        from .adaptation.persistence import restored
-
-        return restored(archive)
-    if metadata.get("kind") != KIND:
-        raise ValueError(
-            f"{path.name} is no saved estimator but a {metadata.get('kind', 'foreign')} file; "
-            "name a file written by save."
-        )
     params = dict(metadata["params"]) | with_prefix(archive.objects, "param_")
     estimator = getattr(valuation, metadata["class"])(**params)
     coder = ClassEncoder if estimator._task == "classification" else TargetScaler

@@ -31,7 +31,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Archive", "read_archive", "with_prefix", "write_archive", "write_atomically"]
+__all__ = ["Archive", "expect", "read_archive", "with_prefix", "write_archive", "write_atomically"]
 
 FORMAT_NAME = "dvrl-archive"
 FORMAT_VERSION = 1
@@ -110,6 +110,48 @@ def with_prefix(
 
 
 # --- writing ----------------------------------------------------------------------------------
+
+
+def expect(
+    arrays: Mapping[str, NDArray[Any]],
+    name: str,
+    shape: tuple[int | None, ...],
+    dtype: Any = np.floating,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+) -> NDArray[Any]:
+    """Take an array of a file after looking at it.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+    name : str
+    shape : tuple of int or None
+        None where any length will do.
+    dtype : type
+        The kind of numbers, such as ``numpy.floating``.
+    low, high : float
+        Bounds of the numbers, themselves included. All must be finite.
+
+    Raises
+    ------
+    ValueError
+        If the array is not there, or another one than that.
+    """
+    array = arrays.get(name)
+    if array is None:
+        raise ValueError(f"The saved file is damaged: it has no array {name!r}.")
+    fits = array.ndim == len(shape) and all(
+        wanted in (None, n) for n, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"The saved file is damaged: {name!r} has the shape {array.shape}.")
+    if not np.issubdtype(array.dtype, dtype):
+        raise ValueError(f"The saved file is damaged: {name!r} holds {array.dtype}.")
+    if not (np.isfinite(array).all() and (array >= low).all() and (array <= high).all()):
+        raise ValueError(f"The saved file is damaged: {name!r} holds numbers that cannot be.")
+    return array
 
 
 def write_archive(

@@ -57,8 +57,10 @@ _PARAMETERS_DOC = """
         Reference models whose opinion of a row's label is an input of the data value estimator:
         ``"auto"`` (default) chooses them by the kind of data; ``"trees"``, ``"forest"``,
         ``"linear"``, ``"neighbours"`` or ``"words"`` asks for one kind alone; an estimator with
-        ``predict_proba`` (or ``predict``, for numbers) takes their place; ``"validation"`` is a
-        linear model fitted on the validation rows alone; ``"none"`` leaves them out. See
+        ``predict_proba`` (or ``predict``, for numbers) takes their place, and sees the encoded
+        rows, a matrix of numbers; ``"validation"`` is a
+        linear model fitted on the validation rows alone; ``"none"`` leaves them out.
+        Neighbours answer with the training rows, which :meth:`save` leaves out. See
         :class:`dvrl.references.marginal.Marginal`.
     prior : "none" or "marginal", default=None
         ``"marginal"`` (default): the policy starts at the marginal's probability of the label,
@@ -553,7 +555,7 @@ class _BaseDVRL(BaseEstimator):
         """Reward and validation scores of a predictor trained with the weights of these rows."""
         chosen = weights if rows is None else weights[rows]
         # Only the relations between rows are compared, not the total weight.
-        relative = (chosen * (len(chosen) / chosen.sum())).astype(np.float32)
+        relative = (chosen * (len(chosen) / max(chosen.sum(), 1e-30))).astype(np.float32)
         if rows is None:
             relative = pad(relative, len(self._engine.problem.mask))
         return self._engine.reward(relative, rows)

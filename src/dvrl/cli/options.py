@@ -115,7 +115,7 @@ MaxSeconds = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(help="Parallel fits of a such a predictor as gradient_boosting; -1 for all."),
+    typer.Option(help="Parallel fits of such a predictor as gradient_boosting; -1 for all."),
 ]
 Report = Annotated[
     Path | None, typer.Option(help="Page about the result for the browser (.html), works offline.")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..data.folds import deal_folds
 from ..data.table import Table
+from ..storage import expect
 
 __all__ = [
     "PENALTIES",
@@ -68,6 +69,16 @@ class CrossFit(NamedTuple):
     sharpness: float
     scores: Floats
     losses: dict[float, float]
+
+    @property
+    def sharpened_scores(self) -> Floats:
+        """The scores (n, c) float32, raised to the power of `sharpness`; numbers as they are."""
+        if self.scores.shape[1] == 1:
+            return self.scores
+        from scipy.special import softmax
+
+        logarithms = np.log(np.maximum(self.scores, _LOWEST_PROBABILITY))
+        return softmax(self.sharpness * logarithms, axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -127,13 +138,17 @@ class SparseLinear:
             "intercept": self.intercept,
             "seen": self.seen,
         }
-        return arrays, {"n_plain": self.n_plain}
+        return arrays, {"n_plain": self.n_plain, "n_outputs": len(self.intercept)}
 
     @classmethod
     def from_state(cls, arrays: dict[str, NDArray[Any]], record: dict[str, Any]) -> Self:
         """Return the model that `state` was called on."""
+        n_outputs = int(record["n_outputs"])
         return cls(
-            arrays["coefficients"], arrays["intercept"], arrays["seen"], int(record["n_plain"])
+            expect(arrays, "coefficients", (None, n_outputs)),
+            expect(arrays, "intercept", (n_outputs,)),
+            expect(arrays, "seen", (n_outputs,), np.bool_),
+            int(record["n_plain"]),
         )
 
 

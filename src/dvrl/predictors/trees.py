@@ -36,6 +36,7 @@ GAPS = "allow-nan"
 class _Trees(BaseEstimator):
     """What all ensembles share: rows are checked, grown on where they have weight, and scored."""
 
+    n_trees: int
     random_state: Any
 
     def __sklearn_tags__(self) -> Any:
@@ -45,17 +46,22 @@ class _Trees(BaseEstimator):
 
     def _grow(self, X: Any, y: NDArray[Any], sample_weight: Any) -> None:
         """Grow trees on rows whose targets are numbers, or numbers of classes."""
+        if self.n_trees < 1:
+            raise ValueError(f"n_trees={self.n_trees!r} must be 1 or more.")
+        X = _in_range(X)
         weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         if not weights.any():  # newer versions of scikit-learn look themselves
             raise ValueError("Every sample weight is zero; give some rows a weight.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         # A row without weight would still count as a row of its leaf.
         at = weights > 0
-        self.trees_ = self._grown(X[at], y[at], weights[at] / weights[at].mean(), seed)
+        relative = weights[at] / weights.max()
+        self.trees_ = self._grown(X[at], y[at], relative / relative.mean(), seed)
 
     def _said(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
-        return self._said_by_trees(validate_data(self, X, reset=False, ensure_all_finite=GAPS))
+        X = validate_data(self, X, reset=False, ensure_all_finite=GAPS)
+        return self._said_by_trees(_in_range(X))
 
     def _grown(
         self, X: NDArray[Any], y: NDArray[Any], weights: NDArray[np.float64], seed: int
@@ -118,15 +124,19 @@ class _Regressor(RegressorMixin, _Trees):
         """
         X, y = validate_data(self, X, y, ensure_all_finite=GAPS, y_numeric=True)
         y = y.astype(np.float64)
-        # Trees are grown in float32, so that the targets are brought to their size.
-        self.middle_, self.spread_ = y.mean(), y.std() or 1.0
-        self._grow(X, (y - self.middle_) / self.spread_, sample_weight)
+        # Trees are grown in float32, so that the targets are brought to their size; the first
+        # step keeps the squares of the largest and the smallest ones in range.
+        self.unit_ = np.abs(y).max() or 1.0
+        scaled = y / self.unit_
+        self.middle_, self.spread_ = scaled.mean(), scaled.std() or 1.0
+        self._grow(X, (scaled - self.middle_) / self.spread_, sample_weight)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """The expected number (n_rows,) of each row."""
         said = self._said(X)[:, 0]
-        return np.asarray(self.middle_ + self.spread_ * said)
+        # No farther than the largest target, whose next number may be infinity.
+        return np.asarray(np.clip(self.middle_ + self.spread_ * said, -1.0, 1.0) * self.unit_)
 
 
 class BoostedTreesClassifier(_Classifier):
@@ -247,7 +257,7 @@ class ForestClassifier(_Classifier):
         All trees as arrays.
     """
 
-    def __init__(self, *, n_trees: int = 300, random_state: Any = None) -> None:
+    def __init__(self, *, n_trees: int = 100, random_state: Any = None) -> None:
         self.n_trees = n_trees
         self.random_state = random_state
 
@@ -281,7 +291,7 @@ class ForestRegressor(_Regressor):
         All trees as arrays.
     """
 
-    def __init__(self, *, n_trees: int = 300, random_state: Any = None) -> None:
+    def __init__(self, *, n_trees: int = 100, random_state: Any = None) -> None:
         self.n_trees = n_trees
         self.random_state = random_state
 
@@ -294,6 +304,12 @@ class ForestRegressor(_Regressor):
     def _said_by_trees(self, X: NDArray[Any]) -> NDArray[np.float64]:
         assert self.trees_ is not None
         return self.trees_.mean(X)[0]
+
+
+def _in_range(X: NDArray[Any]) -> NDArray[Any]:
+    """The rows, numbers beyond float32 brought to its ends; gaps stay."""
+    ends = np.finfo(np.float32)
+    return np.clip(X, ends.min, ends.max)
 
 
 def _boosted(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..data.table import Table
 from ..predictors.flat_trees import FlatTrees, from_forest
+from ..storage import expect
 from .base import ROWS_PER_BLOCK, Floats, State, Weights, in_parallel
 
 __all__ = ["Forest"]
@@ -17,6 +18,8 @@ __all__ = ["Forest"]
 N_TREES = 200
 # Leaves of five rows do not learn single wrong labels by heart; small tables need finer leaves.
 LEAF_ROWS, ROWS_PER_LEAF_ROW = 5, 50
+# The leaves of a tree hold a number for each class: of many classes fewer trees are grown.
+MANY_CLASSES, LEAST_TREES = 50, 20
 # No tree is grown on more rows.
 TREE_ROWS = 20_000
 
@@ -52,7 +55,7 @@ class Forest:
         self._n_outputs = rows.targets.shape[1]
         self._classes = getattr(forest, "classes_", np.arange(1))
         self._trees = from_forest(forest)
-        allowed = np.ones((N_TREES, len(rows)), dtype=bool)
+        allowed = np.ones((len(forest.estimators_), len(rows)), dtype=bool)
         for number, drawn in enumerate(forest.estimators_samples_):
             allowed[number, drawn] = False
         # A row that every tree has seen: nothing is known of it but what all targets look like.
@@ -77,15 +80,14 @@ class Forest:
     ) -> Self:
         """See :class:`dvrl.references.base.Reference`."""
         reference = cls()
-        reference._n_outputs = int(record["n_outputs"])
+        reference._n_outputs = n_outputs = int(record["n_outputs"])
         trees = {name: array for name, array in arrays.items() if name != "classes"}
         reference._trees = FlatTrees.from_state(trees, n_features)
-        reference._classes = np.asarray(arrays["classes"])
-        if (
-            reference._trees.n_outputs != len(reference._classes)
-            or not np.isin(reference._classes, np.arange(reference._n_outputs)).all()
-        ):
-            raise ValueError("The saved forest is damaged: its classes do not fit its trees.")
+        of_trees = (reference._trees.n_outputs,)
+        classes = expect(arrays, "classes", of_trees, np.integer, low=0, high=n_outputs - 1)
+        if len(np.unique(classes)) < len(classes):
+            raise ValueError("The saved forest is damaged: two of its classes are the same.")
+        reference._classes = classes
         return reference
 
     def _mean(
@@ -116,7 +118,7 @@ def _unfitted(n_rows: int, n_outputs: int, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     settings: dict[str, Any] = {
-        "n_estimators": N_TREES,
+        "n_estimators": max(LEAST_TREES, N_TREES * MANY_CLASSES // max(MANY_CLASSES, n_outputs)),
         "max_samples": None if n_rows <= TREE_ROWS else TREE_ROWS,
         "random_state": seed % 2**31,
     }

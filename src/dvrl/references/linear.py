@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..data.table import Table
 from ..padding import pad, padded_size
+from ..storage import expect
 from .base import Floats, State, Weights, linked
 
 __all__ = ["Linear"]
@@ -78,11 +79,9 @@ class Linear:
         """See :class:`dvrl.references.base.Reference`."""
         reference = cls()
         reference._n_outputs = int(record["n_outputs"])
-        weight, bias = arrays["weight"], arrays["bias"]
         n_raw = 1 if reference._n_outputs <= 2 else reference._n_outputs
-        if weight.shape != (n_features, n_raw) or bias.shape != (n_raw,):
-            raise ValueError("The saved linear model is damaged: its shapes do not fit.")
-        reference._weight, reference._bias = weight, bias
+        reference._weight = expect(arrays, "weight", (n_features, n_raw))
+        reference._bias = expect(arrays, "bias", (n_raw,))
         return reference
 
     def _fit(

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data.folds import deal_folds
 from ..data.table import Table
-from ..storage import with_prefix
+from ..storage import expect, with_prefix
 from .base import Floats, Reference, Weights, one_thread_each
 from .kinds import FAMILIES, MARGINALS, chosen_families, make_references, most_rows
 from .linear import Linear
@@ -109,7 +109,7 @@ class Marginal:
     @property
     def says_nothing(self) -> bool:
         """Whether there is no reference at all."""
-        return isinstance(self.kind, str) and self.kind == "none"
+        return self._is_named("none")
 
     def fit(self, train: Table, validation: Table) -> Self:
         """Fit the references, and score the training and validation rows.
@@ -154,7 +154,7 @@ class Marginal:
         ndarray of float32 of shape (k, c)
             Class probabilities, or predicted scaled targets.
         """
-        if self.says_nothing:
+        if not self.references_:
             # No model, no opinion: what the labels look like on the whole.
             return np.tile(self.default_scores_, (len(rows), 1))
         every = np.stack([reference.scores(rows) for reference in self.references_])
@@ -314,20 +314,25 @@ class Marginal:
         """
         marginal = cls(record["kind"], task=record["task"], n_jobs=n_jobs)
         marginal.n_fits_ = int(record["n_fits"])
-        marginal.default_scores_ = arrays["default_scores"]
-        marginal.pool_weights_ = arrays["pool_weights"]
+        marginal.default_scores_ = expect(arrays, "default_scores", (None,))
+        n_references, n_outputs = len(record["references"]), len(marginal.default_scores_)
+        marginal.pool_weights_ = expect(arrays, "pool_weights", (n_references,), low=0.0)
         for number, its_record in enumerate(record["references"]):
             its_arrays = with_prefix(arrays, f"reference_{number}_")
+            if its_record["n_outputs"] != n_outputs:
+                raise ValueError("The saved marginal is damaged: its references do not agree.")
             family: Any = FAMILIES.get(its_record["name"], OwnModel)
             reference = family.from_state(its_record, its_arrays, n_features)
             if isinstance(reference, OwnModel):
                 reference.fitted = objects["model"]
             marginal.references_.append(reference)
-        if len(marginal.pool_weights_) != len(marginal.references_):
-            raise ValueError("The saved marginal is damaged: its weights do not fit its models.")
-        if "noise_matrix" in arrays:
-            marginal.noise_ = NoiseMatrix(arrays["noise_matrix"])
-        elif "mixture" in record:
+        if marginal.says_nothing:
+            return marginal
+        if marginal.task == "classification":
+            shape = (n_outputs, n_outputs)
+            matrix = expect(arrays, "noise_matrix", shape, low=0.0, high=1.0)
+            marginal.noise_ = NoiseMatrix(matrix)
+        else:
             marginal.noise_ = Mixture.from_state(record["mixture"], arrays)
         return marginal
 
@@ -364,6 +369,8 @@ class Marginal:
         pass before; a validation row weighs one.
         """
         self.references_ = self._asked(rows)
+        if not self.references_:
+            return np.tile(self.default_scores_, (len(rows), 1))
         trusted = rows.targets[n_train:]
         said: list[NDArray[np.float32]] = []
         weights: Weights | None = None
@@ -390,6 +397,8 @@ class Marginal:
 
     def _asked(self, rows: Table) -> list[Reference]:
         """The references of this kind, unfitted."""
+        if rows.features.shape[1] == 0 and rows.words is None:
+            return []  # Nothing to tell rows by.
         if not isinstance(self.kind, str):
             return [OwnModel(self.kind, n_jobs=self.n_jobs)]
         is_auto = self.kind == "auto"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.table import Table
+from ..storage import expect
 from .base import Floats, State, Weights, in_parallel
 
 __all__ = ["Neighbours"]
@@ -65,7 +66,7 @@ class Neighbours:
         """See :class:`dvrl.references.base.Reference`: the directions of the voting rows."""
         assert self._directions is not None
         arrays = {"directions": self._directions, "votes": self._votes, "shares": self._shares}
-        return {}, arrays
+        return {"n_outputs": self._votes.shape[1]}, arrays
 
     @classmethod
     def from_state(
@@ -73,9 +74,9 @@ class Neighbours:
     ) -> Self:
         """See :class:`dvrl.references.base.Reference`."""
         reference = cls()
-        directions, votes, shares = (arrays[name] for name in ("directions", "votes", "shares"))
-        if directions.shape != (len(votes), n_features) or shares.shape != (len(votes),):
-            raise ValueError("The saved neighbours are damaged: their shapes do not fit.")
+        directions = expect(arrays, "directions", (None, n_features))
+        votes = expect(arrays, "votes", (len(directions), int(record["n_outputs"])))
+        shares = expect(arrays, "shares", (len(directions),), low=0.0)
         reference._directions, reference._votes, reference._shares = directions, votes, shares
         return reference
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from ..storage import expect
 from .base import State
 
 __all__ = ["Mixture", "NoiseMatrix", "bounded"]
@@ -152,8 +153,8 @@ class Mixture:
         """What `state` was called on."""
         return cls(
             **{name: float(number) for name, number in record.items()},
-            pool_grid=arrays["pool_grid"],
-            pool_density=arrays["pool_density"],
+            pool_grid=expect(arrays, "pool_grid", (POOL_GRID,)),
+            pool_density=expect(arrays, "pool_density", (POOL_GRID,), low=0.0),
         )
 
     def _log_densities(self, targets: Floats, scores: Floats) -> tuple[Floats, Floats]:

@@ -44,6 +44,11 @@ class OwnModel:
 
     def check(self, is_classification: bool) -> None:
         """Raise where the model cannot judge labels."""
+        if isinstance(self.model, type):
+            raise ValueError(
+                f"marginal={self.model.__name__} is a class; pass an object, such as "
+                f"{self.model.__name__}()."
+            )
         if is_classification and not hasattr(self.model, "predict_proba"):
             raise ValueError(
                 f"marginal={self.model!r} cannot give class probabilities; pass a model with "
@@ -115,10 +120,28 @@ class OwnModel:
         for start in range(0, len(X), ROWS_PER_BLOCK):
             block = slice(start, start + ROWS_PER_BLOCK)
             if self._n_outputs == 1:
-                scores[block] = np.asarray(model.predict(X[block])).reshape(-1, 1)
+                scores[block, :1] = self._checked(model.predict(X[block]), (X[block].shape[0],))
             else:
-                scores[block, np.asarray(model.classes_, np.intp)] = model.predict_proba(X[block])
+                classes = np.asarray(model.classes_, np.intp)
+                said = model.predict_proba(X[block])
+                scores[block, classes] = self._checked(said, (X[block].shape[0], len(classes)))
         return scores
+
+    def _checked(self, said: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+        """What the caller's model said, after a look at it."""
+        found = np.asarray(said, np.float64)
+        if found.size == shape[0] and len(shape) == 1:
+            found = found.reshape(shape)
+        cause = ""
+        if found.shape != shape:
+            cause = f"gives predictions of shape {found.shape} where {shape} is meant"
+        elif not np.isfinite(found).all():
+            cause = "predicts NaN or infinite numbers"
+        elif len(shape) == 2 and (found.min() < 0 or found.max() > 1 + 1e-6):
+            cause = "gives probabilities outside of [0, 1]"
+        if cause:
+            raise ValueError(f"marginal={self.model!r} {cause}; pass another model.")
+        return found if len(shape) == 2 else found[:, np.newaxis]
 
 
 def _last_step(model: Any) -> tuple[Any, str]:

@@ -25,7 +25,7 @@ class Words:
 
     def __init__(self, *, n_jobs: int | None = None) -> None:
         self.n_fits = 0
-        self._penalty = 1.0
+        self._penalty, self._sharpness = 1.0, 1.0
         self._model: SparseLinear | None = None
 
     def cross_fit(
@@ -33,13 +33,15 @@ class Words:
     ) -> Floats:
         """See :class:`dvrl.references.base.Reference`."""
         found = cross_fit(rows, weights, folds=folds)
-        self._penalty = found.penalty
+        self._penalty, self._sharpness = found.penalty, found.sharpness
         self.n_fits += len(found.losses) * (int(folds.max()) + 1)
-        return found.scores
+        # A strong penalty leaves all probabilities near each other, however sure the words are;
+        # nobody could tell the share of wrong labels by them.
+        return found.sharpened_scores
 
     def finish(self, rows: Table, weights: Weights | None, seed: int) -> None:
         """Fit once more, on all rows."""
-        self._model = fit_sparse(rows, weights, penalty=self._penalty)
+        self._model = fit_sparse(rows, weights, penalty=self._penalty).sharpened(self._sharpness)
         self.n_fits += 1
 
     def scores(self, rows: Table) -> Floats:
