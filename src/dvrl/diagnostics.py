@@ -396,8 +396,9 @@ def _no_better_than_marginal(
         return None
     return (
         f"The values add nothing to the marginal (rank correlation {correlation:.3f}, reward"
-        f" {rewards.mean['weighted']:.4g} against {rewards.mean['marginal']:.4g}, no more than chance). Use the"
-        " marginal's label probability, or lower kl_weight and raise outer_iterations."
+        f" {rewards.mean['weighted']:.4g} against {rewards.mean['marginal']:.4g},"
+        " no more than chance). Use the marginal's label probability, or lower kl_weight and raise"
+        " outer_iterations."
     )
 
 
