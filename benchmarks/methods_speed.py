@@ -28,9 +28,9 @@ from sklearn.linear_model import LogisticRegression
 from common import RESULTS, ROOT, environment, machine_note, markdown, write_section
 from data import split
 from dvrl import baselines
-from dvrl.baselines.utility import Utility
-from dvrl.experiments import flip_labels
-from dvrl.preparation import Prepared, prepare
+from dvrl.data.noise import flip_labels
+from dvrl.data.preparation import Prepared, prepare
+from dvrl.methods.utility import Utility
 
 PATH = RESULTS / "methods_speed.json"
 PAGE = ROOT / "docs" / "methods.md"

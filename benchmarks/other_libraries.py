@@ -29,8 +29,8 @@ from sklearn.base import BaseEstimator
 from common import RESULTS, ROOT, environment, machine_note, markdown, write_section
 from data import split
 from dvrl import baselines
-from dvrl.experiments import flip_labels
-from dvrl.preparation import Prepared, prepare
+from dvrl.data.noise import flip_labels
+from dvrl.data.preparation import Prepared, prepare
 
 PATH = RESULTS / "other_libraries.json"
 PAGE = ROOT / "docs" / "methods.md"

@@ -13,18 +13,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dvrl import baselines
-from dvrl.baselines.ame import average_marginal_effects
-from dvrl.baselines.banzhaf import SampleReuse
-from dvrl.baselines.beta_shapley import beta_weights
-from dvrl.baselines.knn_shapley import (
+from dvrl.actions import detection_scores
+from dvrl.data.noise import flip_labels
+from dvrl.data.preparation import prepare
+from dvrl.methods.ame import average_marginal_effects
+from dvrl.methods.banzhaf import SampleReuse
+from dvrl.methods.beta_shapley import beta_weights
+from dvrl.methods.knn_shapley import (
     _sorted_rows,
     knn_shapley_classification,
     knn_shapley_regression,
 )
-from dvrl.baselines.permutations import RunningMeans, contributions
-from dvrl.baselines.utility import Utility
-from dvrl.experiments import detection_scores, flip_labels
-from dvrl.preparation import prepare
+from dvrl.methods.permutations import RunningMeans, contributions
+from dvrl.methods.utility import Utility
 
 # --- games --------------------------------------------------------------------------------------
 
@@ -308,7 +309,7 @@ def test_default_precision_is_far_below_the_spread_of_utilities():
 @pytest.mark.parametrize("memory", ["inverse", "gradients"])
 def test_fits_of_many_classes_and_columns(n_classes, memory, monkeypatch):
     """Both ways of the solver, for subsets and for chains, against retraining."""
-    from dvrl.baselines import linear_fits
+    from dvrl.methods import linear_fits
 
     monkeypatch.setattr(linear_fits, "MAX_INVERSE_ENTRIES", 1e9 if memory == "inverse" else 1)
     linear_fits.grow_chains.clear_cache()

@@ -11,9 +11,9 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 
 from dvrl import DVRLClassifier
-from dvrl.diagnostics import Diagnostics, diagnose, warn
+from dvrl.diagnostics.findings import Diagnostics, diagnose, warn
+from dvrl.diagnostics.label_fit import LabelFit, label_fit
 from dvrl.exceptions import DataValuationWarning
-from dvrl.label_fit import LabelFit, label_fit
 
 RNG = np.random.default_rng(0)
 VALUES = RNG.uniform(size=200)
@@ -333,7 +333,7 @@ def message_of(X, y, X_val, y_val):
 def test_label_fit_is_that_of_leaving_each_row_out():
     from sklearn.linear_model import Ridge
 
-    from dvrl.label_fit import _ridge_scores
+    from dvrl.diagnostics.label_fit import _ridge_scores
 
     rng = np.random.default_rng(0)
     for n, d in ((30, 4), (20, 40)):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import make_pipeline
 
-from dvrl.experiments import add_feature_noise, blank_features, flip_border_labels, flip_label_pairs
+from dvrl.data.noise import add_feature_noise, blank_features, flip_border_labels, flip_label_pairs
 
 SEEDS = st.integers(0, 2**32 - 1)
 FRACTIONS = st.floats(0, 1)

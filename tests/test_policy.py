@@ -11,7 +11,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import bernoulli, entropy
 
-from dvrl.policy import (
+from dvrl.learning.policy import (
     BASELINES,
     MAX_REDRAWS,
     antithetic_gradient,

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvrl import DataValuationWarning, storage
+from dvrl import DataValuationWarning
+from dvrl.files import archive as storage
 from dvrl.report import charts, html, report_of, write_report
 
 HOSTILE = "</script><script>alert(1)</script><!--"

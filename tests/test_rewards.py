@@ -14,11 +14,11 @@ from hypothesis import example, given, settings
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
-from dvrl.rewards import REWARDS, StoredScores, make_reward
+from dvrl.predictors.rewards import REWARDS, StoredScores, make_reward
 
 
 class Labels:
-    """A stand-in for `dvrl.encoding.ClassEncoder`."""
+    """A stand-in for `dvrl.data.targets.ClassEncoder`."""
 
     task, center, scale = "classification", 0.0, 1.0
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvrl.padding import pad, padded_size
-from dvrl.settings import CHOICES, PRESETS, SETTING_NAMES, Settings, make_settings
+from dvrl.learning.settings import CHOICES, PRESETS, SETTING_NAMES, Settings, make_settings
+from dvrl.numerics.padding import pad, padded_size
 
 
 def test_presets_say_what_they_are():

@@ -20,7 +20,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
-from dvrl.storage import _is_known, read_archive, write_archive, write_atomically
+from dvrl.files.archive import read_archive, write_archive
+from dvrl.files.atomic import write_atomically
+from dvrl.files.objects import _is_known
 
 WRITE_FOR_EVER = """
 import sys

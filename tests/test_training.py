@@ -18,11 +18,15 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dvrl import DVRLClassifier, DVRLRegressor, training
-from dvrl.policy import BASELINES
-from dvrl.rewards import make_reward
-from dvrl.storage import read_archive
-from dvrl.training import HostEngine, Problem, Program, Schedule, member_logits, train
+from dvrl import DVRLClassifier, DVRLRegressor
+from dvrl.files.archive import read_archive
+from dvrl.learning import loop as training
+from dvrl.learning.engines import HostEngine
+from dvrl.learning.loop import Problem, Program, member_logits
+from dvrl.learning.policy import BASELINES
+from dvrl.learning.run import train
+from dvrl.learning.schedule import Schedule
+from dvrl.predictors.rewards import make_reward
 
 pytestmark = pytest.mark.filterwarnings("ignore::dvrl.exceptions.DataValuationWarning")
 
@@ -66,7 +70,7 @@ class Interrupted(Exception):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_run_ends_like_an_undisturbed_one(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr("dvrl.training.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("dvrl.learning.checkpoint.CHECKPOINT_SECONDS", 0.0)
     undisturbed = fitted(**KINDS[kind])
     path = tmp_path / "run.checkpoint"
 
@@ -108,8 +112,8 @@ def test_killed_and_resumed(tmp_path):
     path = tmp_path / "run.checkpoint"
     script = KILLED.format(folder=str(tmp_path), path=str(path))
     script = script.replace("callback=tell", "callback=tell, resume=True").replace(
-        "import dvrl.training\n",
-        "import dvrl.training\ndvrl.training.CHECKPOINT_SECONDS = 0.05\n",
+        "import dvrl.learning.loop\n",
+        "import dvrl.learning.loop\ndvrl.training.CHECKPOINT_SECONDS = 0.05\n",
     )
     for _ in range(2):
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
@@ -263,7 +267,7 @@ import dvrl.training
 from dvrl import DVRLClassifier
 from sklearn.datasets import make_classification
 
-dvrl.training.CHECKPOINT_SECONDS = 0.0
+dvrl.learning.checkpoint.CHECKPOINT_SECONDS = 0.0
 path, last_write = sys.argv[1], int(sys.argv[2])
 replace, writes = os.replace, []
 def replace_or_die(source, target):
@@ -308,7 +312,7 @@ STATEFUL = {
 
 @pytest.mark.parametrize("kind", STATEFUL)
 def test_all_that_a_run_remembers_survives_an_interruption(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr("dvrl.training.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("dvrl.learning.checkpoint.CHECKPOINT_SECONDS", 0.0)
     path = tmp_path / "run.checkpoint"
 
     def stop(progress):

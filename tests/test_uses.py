@@ -16,19 +16,20 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
 from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor
-from dvrl.encoding import ClassEncoder, FeatureEncoder, TargetScaler
-from dvrl.experiments import (
+from dvrl.actions import (
     choose_fraction,
-    explain_suspects,
     explain_values,
-    flip_labels,
     prune,
     removal_curve,
     robust_comparison,
     train_robust,
 )
-from dvrl.experiments import suspects as suspects_module
-from dvrl.experiments.fitting import (
+from dvrl.data.encoder import FeatureEncoder
+from dvrl.data.noise import flip_labels
+from dvrl.data.targets import ClassEncoder, TargetScaler
+from dvrl.diagnostics import suspects as suspects_module
+from dvrl.diagnostics.suspects import explain_suspects
+from dvrl.predictors.weighted_fit import (
     MODEL_NAMES,
     log_likelihood,
     model_by_name,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dvrl.adaptation import AdaptedClassifier, AdaptedRegressor
     from dvrl.exceptions import DataValuationWarning
-    from dvrl.experiments.side_by_side import compare
+    from dvrl.side_by_side import compare
     from dvrl.valuation import DVRLClassifier, DVRLRegressor, load
 
     __version__: str
@@ -35,7 +35,7 @@ _HOMES = {
     "AdaptedRegressor": "dvrl.adaptation",
     "DVRLClassifier": "dvrl.valuation",
     "DVRLRegressor": "dvrl.valuation",
-    "compare": "dvrl.experiments.side_by_side",
+    "compare": "dvrl.side_by_side",
     "load": "dvrl.valuation",
     "DataValuationWarning": "dvrl.exceptions",
 }

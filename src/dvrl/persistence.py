@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from .diagnostics import Diagnostics
-from .encoding import ClassEncoder, TargetScaler
+from .data.targets import ClassEncoder, TargetScaler
+from .diagnostics.findings import Diagnostics
+from .files.archive import Archive, read_archive, with_prefix, write_archive
 from .references.marginal import Marginal
-from .storage import Archive, read_archive, with_prefix, write_archive
 
 __all__ = [
     "ADAPTATION",
@@ -120,7 +120,7 @@ def _restored(archive: Archive) -> Any:
     import jax.numpy as jnp
 
     from . import valuation
-    from .estimator import DataValueEstimator
+    from .learning.network import DataValueEstimator
 
     metadata = archive.metadata
     params = dict(metadata["params"]) | with_prefix(archive.objects, "param_")

@@ -1,7 +1,7 @@
 """``DVRLClassifier`` and ``DVRLRegressor``: data valuation as scikit-learn meta-estimators.
 
 The estimators only put the pieces together: encode, ask the marginal, train, value, diagnose, fit
-the robust predictor. What happens in between is in :mod:`dvrl.training`.
+the robust predictor. What happens in between is in :mod:`dvrl.learning.loop`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from .diagnostics import Diagnostics, diagnose, warn
-from .encoding import ClassEncoder, TargetScaler
-from .label_fit import label_fit
-from .padding import pad, padded_size
-from .preparation import Prepared, WeightedRows, prepare, shown
+from .data.preparation import Prepared, WeightedRows, prepare, shown
+from .data.targets import ClassEncoder, TargetScaler
+from .diagnostics.findings import Diagnostics, diagnose, warn
+from .diagnostics.label_fit import label_fit
+from .diagnostics.shrinkage import SHARES, kept_share
+from .learning.settings import FINAL_ROWS, SETTING_NAMES, Settings, make_settings
+from .numerics.padding import pad, padded_size
 from .references.marginal import Marginal, check_kind
-from .settings import FINAL_ROWS, SETTING_NAMES, Settings, make_settings
-from .shrinkage import SHARES, kept_share
 
 __all__ = ["DVRLClassifier", "DVRLRegressor", "load"]
 
@@ -144,7 +144,7 @@ _PARAMETERS_DOC = """
         Go on from `checkpoint` where it exists. The result is the same, to the bit, as that of a
         run that was never interrupted.
     callback : callable, default=None
-        Called with a :class:`dvrl.training.Progress` after each chunk of outer iterations.
+        Called with a :class:`dvrl.learning.schedule.Progress` after each chunk of outer iterations.
     n_jobs : int, default=None
         Black-box fits, and threads of the marginal's forest, at once (joblib).
     random_state : int, RandomState or None, default=None
@@ -342,7 +342,7 @@ class _BaseDVRL(BaseEstimator):
 
     def _learn(self, settings: Settings, data: Prepared, seed: int) -> None:
         """Train the data value estimators."""
-        from .assembly import Assembly
+        from .learning.assembly import Assembly
 
         self._prior = settings.prior == "marginal"
         differences = self.marginal_.differences(data.Y, self.marginal_.train_scores_)
@@ -415,7 +415,7 @@ class _BaseDVRL(BaseEstimator):
 
     def _members_log_odds(self, X: Floats, Y: Floats, scores: Floats) -> NDArray[np.float64]:
         """Log-odds (n_members, n_rows) of encoded rows, with all that was learned."""
-        from .training import member_logits
+        from .learning.loop import member_logits
 
         differences = self.marginal_.differences(Y, scores)
         prior = self._prior_logits(Y, scores)
@@ -488,7 +488,7 @@ class _BaseDVRL(BaseEstimator):
         Judged with the penalty of the predictor that is trained with the values in the end, which
         is less stiff than that of the loop.
         """
-        from .assembly import final_l2
+        from .learning.assembly import final_l2
         from .predictors.traceable import fit_traceable
 
         self._kept_share = 1.0
@@ -537,7 +537,7 @@ class _BaseDVRL(BaseEstimator):
 
     def _rewarding_rows(self) -> NDArray[np.bool_]:
         """Validation rows (n_members, n_validation_rows) that rewarded each member."""
-        from .training import FusedEngine
+        from .learning.engines import FusedEngine
 
         used = np.asarray(self._engine.problem.validation_mask) > 0
         rewarding = self._result.validation_masks[:, used] > 0
@@ -639,7 +639,7 @@ class _BaseDVRL(BaseEstimator):
     # ------------------------------------------------------------------ the robust predictor
 
     def _fit_final(self, settings: Settings, X: Any, data: Prepared, seed: int) -> None:
-        from .assembly import fit_final_predictor
+        from .learning.assembly import fit_final_predictor
 
         chosen = self.predictor if self.final_predictor is None else self.final_predictor
         self.predictor_, self._sees = fit_final_predictor(

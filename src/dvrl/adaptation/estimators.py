@@ -16,9 +16,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ..encoding import ClassEncoder, TargetScaler, row_index
+from ..data.rows import row_index
+from ..data.targets import ClassEncoder, TargetScaler
 from ..exceptions import DataValuationWarning
-from ..paired import standard_error
+from ..numerics.paired import standard_error
 from .candidates import CONTROLS, FORMS, Candidate, Domains, FittedCandidate
 from .outcomes import METRICS, make_outcome
 from .rows import RowEncoder, Rows, check_labels

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..encoding import ClassEncoder, TargetScaler
+from ..data.targets import ClassEncoder, TargetScaler
+from ..files.archive import Archive, with_prefix, write_archive
 from ..persistence import ADAPTATION, plain_array, read_index, split_params
-from ..storage import Archive, with_prefix, write_archive
 from .candidates import FittedCandidate
 from .outcomes import make_outcome
 from .rows import RowEncoder

@@ -47,7 +47,7 @@ def read_rows(
     """Features with the rows named by the id column, and the target column."""
     import pandas as pd
 
-    from dvrl.tables import read_table, split_target
+    from dvrl.files.tables import read_table, split_target
 
     if id_column in OUTPUT_COLUMNS:
         raise InputError(f"{id_column!r} is a column of the output; rename the --id column.")
@@ -154,7 +154,7 @@ def make_predictor(task: Task, predictor: Predictor | None, seed: int) -> Any:
         )
     if predictor is not Predictor.gradient_boosting:
         return predictor.value
-    from dvrl.experiments.fitting import model_by_name
+    from dvrl.predictors.weighted_fit import model_by_name
 
     return model_by_name(predictor.value, task.value, seed)
 

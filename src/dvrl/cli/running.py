@@ -55,7 +55,7 @@ class Rows:
 
     def model(self, name: str | None, seed: int) -> Any:
         """Make a model for the rows by its name; by default that of the task."""
-        from dvrl.experiments.fitting import model_by_name
+        from dvrl.predictors.weighted_fit import model_by_name
 
         default = "logistic" if self.task is Task.classification else "ridge"
         try:
@@ -222,12 +222,12 @@ def write_run_report(
     path : Path
     title : str
     suspects : DataFrame, optional
-        What :func:`dvrl.experiments.explain_suspects` gave.
+        What :func:`dvrl.diagnostics.suspects.explain_suspects` gave.
     **sections
         Further arguments of :func:`dvrl.report.html.write_report`.
     """
-    from dvrl.experiments.insight import explain_values
-    from dvrl.experiments.suspects import explain_suspects
+    from dvrl.actions.explain import explain_values
+    from dvrl.diagnostics.suspects import explain_suspects
     from dvrl.report.html import report_of
 
     if suspects is None:

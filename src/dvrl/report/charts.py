@@ -157,7 +157,7 @@ def discovery_chart(discovery: pd.DataFrame) -> str:
     ----------
     discovery : pandas.DataFrame
         ``share`` of the rows looked at, ``found``, and where known ``random`` and ``perfect``;
-        see :func:`dvrl.experiments.discovery`.
+        see :func:`dvrl.actions.discovery`.
 
     Returns
     -------

@@ -230,7 +230,7 @@ class DiscoveryDisplay(_Display):
         -------
         self
         """
-        from dvrl.experiments.comparison import discovery
+        from dvrl.actions.comparison import discovery
 
         ax = self._open(ax)
         shares = np.linspace(0.0, 1.0, 101)
@@ -359,7 +359,7 @@ class RemovalDisplay(_Display):
     ----------
     curve : pandas.DataFrame
         ``order``, ``removed``, ``repeat`` and ``score``: what
-        :func:`dvrl.experiments.removal_curve` gives.
+        :func:`dvrl.actions.removal_curve` gives.
     score_name : str
         For the axis.
 
@@ -407,13 +407,13 @@ class RemovalDisplay(_Display):
         score_name : str
         ax : matplotlib.axes.Axes, optional
         **options
-            Of :func:`dvrl.experiments.removal_curve`.
+            Of :func:`dvrl.actions.removal_curve`.
 
         Returns
         -------
         RemovalDisplay
         """
-        from dvrl.experiments.removal import removal_curve
+        from dvrl.actions.removal import removal_curve
 
         values = estimator.data_values_
         curve = removal_curve(values, X, y, X_test, y_test, predictor=predictor, **options)

@@ -144,7 +144,7 @@ def plot_removal(curve: pd.DataFrame, ax: Axes | None = None, *, score_name: str
     Parameters
     ----------
     curve : pandas.DataFrame
-        What :func:`dvrl.experiments.removal_curve` gives.
+        What :func:`dvrl.actions.removal_curve` gives.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     score_name : str
@@ -257,7 +257,7 @@ def save_figure(figure: Figure | Axes, path: str | os.PathLike[str], dpi: int = 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from dvrl.storage import write_atomically
+    from dvrl.files.atomic import write_atomically
 
     target = Path(path)
     ending = target.suffix.lower()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dvrl.experiments.review import row_names
+from dvrl.actions.review import row_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +125,7 @@ def write_report(
         ``order`` ("lowest first", "highest first", "random"), ``removed`` (share), ``score`` and,
         where there are several, ``repeat``.
     discovery : pandas.DataFrame, optional
-        ``share``, ``found``, ``random``, ``perfect``; see :func:`dvrl.experiments.discovery`.
+        ``share``, ``found``, ``random``, ``perfect``; see :func:`dvrl.actions.discovery`.
     comparison : pandas.DataFrame, optional
         ``scheme``, ``rows``, ``score``; higher is better.
     insights : sequence of str
@@ -159,7 +159,7 @@ def write_report(
     >>> path.read_text().startswith("<!DOCTYPE html>")
     True
     """
-    from dvrl.storage import write_atomically
+    from dvrl.files.atomic import write_atomically
 
     target = Path(path)
     _check(target, rows, fields, images, text)

@@ -1,0 +1,84 @@
+"""The state of a run in a file, so that a killed run can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..files.archive import read_archive, write_archive
+from .engines import Engine
+from .loop import RECORD_NAMES
+from .schedule import Schedule, _Run
+
+__all__ = []
+
+# Least time between two checkpoints: a kill loses no more than this, and writing costs little.
+CHECKPOINT_SECONDS = 2.0
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def _fingerprint(engine: Engine, schedule: Schedule) -> str:
+    """Digest of all that decides the course of a run, the data included."""
+    digest = hashlib.blake2b(digest_size=16)
+    for leaf in engine.problem:
+        digest.update(np.ascontiguousarray(leaf).data)
+    hyper = {name: float(value) for name, value in engine.hyper.items()}
+    settings = [
+        repr(engine.program).split("function=")[0],
+        engine.program.reward.name,
+        hyper,
+        schedule.outer_iterations,
+        schedule.ensemble_size,
+        schedule.batch_size,
+        schedule.seed,
+        schedule.patience,
+        schedule.validation_share,
+    ]
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _leaves(run: _Run) -> tuple[list[Any], Any]:
+    """Arrays of the run's members and best estimators."""
+    return jax.tree.flatten((run.members, run.best))
+
+
+def _save(run: _Run, path: Path, fingerprint: str, engine: Engine) -> None:
+    leaves, _ = _leaves(run)
+    arrays = {f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    for name, chunks in run.history.items():
+        arrays[f"history_{name}"] = np.concatenate(chunks)
+    metadata = {
+        "kind": "checkpoint",
+        "fingerprint": fingerprint,
+        "iteration": run.iteration,
+        "seconds": run.seconds,
+        "held_back": [list(check) for check in run.held_back],
+        "n_fits": engine.n_fits,
+    }
+    write_archive(path, metadata=metadata, arrays=arrays)
+
+
+def _restore(run: _Run, path: Path, fingerprint: str, engine: Engine) -> None:
+    archive = read_archive(path)
+    if archive.metadata.get("fingerprint") != fingerprint:
+        raise ValueError(
+            f"The checkpoint {path.name} belongs to a run with other data or settings; "
+            "repeat that run's settings, or name another checkpoint file."
+        )
+    leaves, structure = _leaves(run)
+    restored = [jnp.asarray(archive.arrays[f"state_{i}"]) for i in range(len(leaves))]
+    run.members, run.best = jax.tree.unflatten(structure, restored)
+    run.history = {name: [archive.arrays[f"history_{name}"]] for name in RECORD_NAMES}
+    run.held_back = [(int(at), float(reward)) for at, reward in archive.metadata["held_back"]]
+    run.iteration = int(archive.metadata["iteration"])
+    run.seconds = float(archive.metadata["seconds"])
+    engine.n_fits = int(archive.metadata["n_fits"])

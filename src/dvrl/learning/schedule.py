@@ -1,0 +1,119 @@
+"""How long a run goes on, how far it is, and what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .loop import Member
+from .network import DataValueEstimator
+
+__all__ = ["Progress", "Schedule", "TrainingResult"]
+
+
+# ---------------------------------------------------------------- the loop
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands; handed to the caller's callback.
+
+    Attributes
+    ----------
+    iteration, total : int
+        Outer iterations done and planned.
+    reward : float
+        Mean reward of the last iterations, higher is better.
+    seconds_elapsed : float
+    seconds_left : float or None
+        None after the first chunk, whose time is mostly compilation.
+    """
+
+    iteration: int
+    total: int
+    reward: float
+    seconds_elapsed: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a run stops, and where it is kept.
+
+    Attributes
+    ----------
+    outer_iterations : int
+    ensemble_size : int
+    batch_size : int
+        Rows per outer iteration; all rows where there are no more than that.
+    max_seconds : float or None
+        Wall-clock limit, checked after every chunk of iterations.
+    patience : int or None
+        Stop after so many iterations without a better reward on the held-back validation rows.
+    seed : int
+    checkpoint : Path or None
+    resume : bool
+    callback : callable or None
+        Called with a :class:`Progress`.
+    validation_share : float
+        Share of the validation rows, drawn class by class, that rewards each member of an
+        ensemble (predictors fitted on the device only; elsewhere all rows reward).
+    """
+
+    outer_iterations: int
+    ensemble_size: int
+    batch_size: int
+    seed: int
+    max_seconds: float | None = None
+    patience: int | None = None
+    checkpoint: Path | None = None
+    resume: bool = False
+    callback: Callable[[Progress], object] | None = None
+    validation_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Outcome of :func:`train`.
+
+    Attributes
+    ----------
+    estimators : DataValueEstimator
+        Averaged (or last) parameters, with a leading axis of members.
+    history : dict of (n_iterations, n_members) float32 arrays
+    held_back : (n_checks, 2) float64
+        Iteration and reward on the held-back validation rows, where there are any.
+    n_iterations : int
+    stop_reason : {"iterations", "time", "plateau"}
+    seconds : float
+        Over all parts of a resumed run.
+    n_fits : int
+    validation_masks : (n_members, n_validation_rows) float32
+        1 for the validation rows that rewarded the member; padding is 0.
+    """
+
+    estimators: DataValueEstimator
+    history: dict[str, NDArray[np.float32]]
+    held_back: NDArray[np.float64]
+    n_iterations: int
+    stop_reason: str
+    seconds: float
+    n_fits: int
+    validation_masks: NDArray[np.float32]
+
+
+@dataclass
+class _Run:
+    """The mutable state of a run between chunks: all that a checkpoint must hold."""
+
+    members: Member
+    best: DataValueEstimator
+    history: dict[str, list[NDArray[np.float32]]]
+    held_back: list[tuple[int, float]] = field(default_factory=list)
+    iteration: int = 0
+    seconds: float = 0.0
+    pace: float = 0.0
