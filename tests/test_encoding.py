@@ -105,7 +105,7 @@ def test_large_offset_does_not_spoil_small_spread():
 def test_many_blocks_are_like_one(monkeypatch):
     X = np.random.default_rng(0).normal(size=(101, 3)).astype(np.float32)
     whole = FeatureEncoder().fit_transform(X)
-    monkeypatch.setattr("dvrl.data.rows._BLOCK_ELEMENTS", 12)
+    monkeypatch.setattr("dvrl.data.rows.BLOCK_ELEMENTS", 12)
     assert_allclose(FeatureEncoder().fit_transform(X), whole, atol=1e-6)
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from dvrl import DataValuationWarning
-from dvrl.files import archive as storage
+from dvrl.files import atomic as storage
 from dvrl.report import charts, html, report_of, write_report
 
 HOSTILE = "</script><script>alert(1)</script><!--"

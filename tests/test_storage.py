@@ -27,7 +27,7 @@ from dvrl.files.objects import _is_known
 WRITE_FOR_EVER = """
 import sys
 import numpy as np
-from dvrl.storage import write_archive
+from dvrl.files.archive import write_archive
 i = 0
 while True:
     write_archive(sys.argv[1], metadata={"i": i}, arrays={"a": np.full(200_000, i)})

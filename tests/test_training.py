@@ -20,7 +20,6 @@ from sklearn.preprocessing import StandardScaler
 
 from dvrl import DVRLClassifier, DVRLRegressor
 from dvrl.files.archive import read_archive
-from dvrl.learning import loop as training
 from dvrl.learning.engines import HostEngine
 from dvrl.learning.loop import Problem, Program, member_logits
 from dvrl.learning.policy import BASELINES
@@ -70,7 +69,7 @@ class Interrupted(Exception):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_run_ends_like_an_undisturbed_one(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr("dvrl.learning.checkpoint.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("dvrl.learning.run.CHECKPOINT_SECONDS", 0.0)
     undisturbed = fitted(**KINDS[kind])
     path = tmp_path / "run.checkpoint"
 
@@ -92,7 +91,7 @@ KILLED = """
 import sys, warnings
 sys.path.insert(0, {folder!r})
 warnings.simplefilter("ignore")
-import dvrl.training
+import dvrl.learning.run
 from dvrl import DVRLClassifier
 from sklearn.datasets import make_classification
 
@@ -112,8 +111,8 @@ def test_killed_and_resumed(tmp_path):
     path = tmp_path / "run.checkpoint"
     script = KILLED.format(folder=str(tmp_path), path=str(path))
     script = script.replace("callback=tell", "callback=tell, resume=True").replace(
-        "import dvrl.learning.loop\n",
-        "import dvrl.learning.loop\ndvrl.training.CHECKPOINT_SECONDS = 0.05\n",
+        "import dvrl.learning.run\n",
+        "import dvrl.learning.run\ndvrl.learning.run.CHECKPOINT_SECONDS = 0.05\n",
     )
     for _ in range(2):
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
@@ -263,11 +262,11 @@ def test_pretrained_states():
 KILLED_WRITING = """
 import os, signal, sys, warnings
 warnings.simplefilter("ignore")
-import dvrl.training
+import dvrl.learning.run
 from dvrl import DVRLClassifier
 from sklearn.datasets import make_classification
 
-dvrl.learning.checkpoint.CHECKPOINT_SECONDS = 0.0
+dvrl.learning.run.CHECKPOINT_SECONDS = 0.0
 path, last_write = sys.argv[1], int(sys.argv[2])
 replace, writes = os.replace, []
 def replace_or_die(source, target):
@@ -312,7 +311,7 @@ STATEFUL = {
 
 @pytest.mark.parametrize("kind", STATEFUL)
 def test_all_that_a_run_remembers_survives_an_interruption(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr("dvrl.learning.checkpoint.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("dvrl.learning.run.CHECKPOINT_SECONDS", 0.0)
     path = tmp_path / "run.checkpoint"
 
     def stop(progress):
@@ -561,7 +560,7 @@ def test_members_of_an_ensemble_are_rewarded_by_parts_of_every_class():
         schedule = Schedule(
             outer_iterations=1, ensemble_size=size, batch_size=8, seed=0, validation_share=share
         )
-        return [training._validation_part(program, problem, schedule, i) for i in range(size)]
+        return [run._validation_part(program, problem, schedule, i) for i in range(size)]
 
     np.testing.assert_array_equal(parts(1, 0.5)[0], problem.validation_mask)
     np.testing.assert_array_equal(parts(2, 1.0)[1], problem.validation_mask)

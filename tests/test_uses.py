@@ -24,7 +24,7 @@ from dvrl.actions import (
     robust_comparison,
     train_robust,
 )
-from dvrl.data.encoder import FeatureEncoder
+from dvrl.data.encoder import FeatureEncoder, with_encoding
 from dvrl.data.noise import flip_labels
 from dvrl.data.targets import ClassEncoder, TargetScaler
 from dvrl.diagnostics import suspects as suspects_module
@@ -34,7 +34,6 @@ from dvrl.predictors.weighted_fit import (
     log_likelihood,
     model_by_name,
     row_scores,
-    with_encoding,
 )
 
 # ------------------------------------------------------------------------------------ removal

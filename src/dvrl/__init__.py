@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dvrl.adaptation import AdaptedClassifier, AdaptedRegressor
     from dvrl.exceptions import DataValuationWarning
+    from dvrl.loading import load
     from dvrl.side_by_side import compare
-    from dvrl.valuation import DVRLClassifier, DVRLRegressor, load
+    from dvrl.valuation import DVRLClassifier, DVRLRegressor
 
     __version__: str
 
@@ -36,7 +37,7 @@ _HOMES = {
     "DVRLClassifier": "dvrl.valuation",
     "DVRLRegressor": "dvrl.valuation",
     "compare": "dvrl.side_by_side",
-    "load": "dvrl.valuation",
+    "load": "dvrl.loading",
     "DataValuationWarning": "dvrl.exceptions",
 }
 

@@ -20,11 +20,13 @@ from .data.targets import ClassEncoder, TargetScaler
 from .diagnostics.findings import Diagnostics, diagnose, warn
 from .diagnostics.label_fit import label_fit
 from .diagnostics.shrinkage import SHARES, kept_share
+from .files.saved import read_saved, register
 from .learning.settings import FINAL_ROWS, SETTING_NAMES, Settings, make_settings
 from .numerics.padding import pad, padded_size
+from .persistence import KIND, restored, save
 from .references.marginal import Marginal, check_kind
 
-__all__ = ["DVRLClassifier", "DVRLRegressor", "load"]
+__all__ = ["DVRLClassifier", "DVRLRegressor"]
 
 Floats = NDArray[np.float32]
 
@@ -769,8 +771,6 @@ class _BaseDVRL(BaseEstimator):
         ValueError
             If there are no other reference models.
         """
-        from .persistence import save
-
         check_is_fitted(self)
         save(self, Path(path), with_rows=with_rows)
 
@@ -785,7 +785,7 @@ class _BaseDVRL(BaseEstimator):
             Types outside scikit-learn, skrub and dvrl that the file may create, such as those of
             a black-box predictor; the error names them.
         """
-        loaded = load(path, trusted=trusted)
+        loaded = read_saved(path, trusted=trusted)
         if not isinstance(loaded, cls):
             raise ValueError(f"{path} holds a {type(loaded).__name__}; load it with dvrl.load.")
         return loaded
@@ -890,20 +890,5 @@ _document(
 )
 
 
-def load(path: str | Path, *, trusted: tuple[str, ...] = ()) -> Any:
-    """Read a fitted estimator: of DVRL, or adapted to another domain.
-
-    Parameters
-    ----------
-    path : path-like
-        Written by ``save``.
-    trusted : tuple of str
-        Types outside scikit-learn, skrub and dvrl that the file may create.
-
-    Returns
-    -------
-    DVRLClassifier, DVRLRegressor, AdaptedClassifier or AdaptedRegressor
-    """
-    from .persistence import load as load_estimator
-
-    return load_estimator(Path(path), trusted=trusted)
+_CLASSES: dict[str, type] = {each.__name__: each for each in (DVRLClassifier, DVRLRegressor)}
+register(KIND, lambda archive: restored(archive, _CLASSES))

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dvrl.actions.removal import choose_fraction, prune
-from dvrl.predictors.weighted_fit import Scorer, default_scorer, fit_weighted, with_encoding
+from dvrl.data.encoder import with_encoding
+from dvrl.predictors.weighted_fit import Scorer, default_scorer, fit_weighted
 
 if TYPE_CHECKING:
     import pandas as pd

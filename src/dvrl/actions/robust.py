@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dvrl.actions.removal import choose_fraction, prune
+from dvrl.data.encoder import with_encoding
 from dvrl.learning.settings import FINAL_ROWS
-from dvrl.predictors.weighted_fit import Scorer, fit_weighted, with_encoding
+from dvrl.predictors.weighted_fit import Scorer, fit_weighted
 
 __all__ = ["SCHEMES", "train_robust", "with_predictor"]
 

@@ -11,30 +11,30 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .rows import (
-    _column,
-    _column_names,
-    _is_frame,
-    _is_instance,
-    _is_pandas_frame,
-    _is_polars_frame,
-    _listed,
-    _row_blocks,
-    _select,
+    column_at,
+    column_names,
+    is_frame,
+    is_instance,
+    is_pandas_frame,
+    is_polars_frame,
+    listed,
+    row_blocks,
+    select_columns,
 )
 from .table import Table
-from .targets import _SMALLEST_SPREAD, _check_finite
+from .targets import SMALLEST_SPREAD, check_finite
 from .words import WordEncoder, is_text
 
-__all__ = ["FeatureEncoder"]
+__all__ = ["FeatureEncoder", "with_encoding"]
 
 
 # Beyond this many standard deviations a value says nothing more than "far away", and a network
 # fed with it would overflow.
-_LARGEST_FEATURE = 1e6
+LARGEST_FEATURE = 1e6
 
 
 def _is_only_gaps(column: Any) -> bool:
-    if _is_instance(column, "polars", "Series"):
+    if is_instance(column, "polars", "Series"):
         if column.dtype.is_float():
             return bool((column.is_null() | column.is_nan()).all())
         return bool(column.null_count() == len(column))
@@ -84,7 +84,7 @@ def _filled_cells(column: Any) -> list[Any] | None:
 
     Categories of a categorical column are what their owner says they are.
     """
-    if _is_instance(column, "polars", "Series"):
+    if is_instance(column, "polars", "Series"):
         import polars as pl
 
         return column.drop_nulls().to_list() if column.dtype == pl.String else None
@@ -97,7 +97,7 @@ def _filled_cells(column: Any) -> list[Any] | None:
 
 def _texts(column: Any) -> list[str] | None:
     """Cells of a column with empty strings for gaps, or None where a cell is no string."""
-    if _is_instance(column, "polars", "Series"):
+    if is_instance(column, "polars", "Series"):
         cells = column.to_list()
     else:
         cells = ["" if is_gap else cell for cell, is_gap in zip(column, column.isna(), strict=True)]
@@ -107,7 +107,7 @@ def _texts(column: Any) -> list[str] | None:
 
 def _numbers(column: Any) -> NDArray[np.float64] | None:
     """Return a column as float64 with NaN for gaps, or None where it does not hold numbers."""
-    if _is_instance(column, "polars", "Series"):
+    if is_instance(column, "polars", "Series"):
         return _polars_numbers(column)
     return _pandas_numbers(column)
 
@@ -125,9 +125,9 @@ def _check_not_text(X: Any) -> None:
         )
     if isinstance(X, list | tuple):
         text = bool(X) and all(isinstance(value, str | bytes) for value in X)
-    elif _is_instance(X, "pandas", "Series"):
+    elif is_instance(X, "pandas", "Series"):
         text = not _is_only_gaps(X) and _numbers(X) is None
-    elif _is_instance(X, "polars", "Series"):
+    elif is_instance(X, "polars", "Series"):
         text = _numbers(X) is None
     elif isinstance(X, np.ndarray) and X.ndim == 1:
         first = X[0] if X.dtype == object and X.size else None
@@ -361,15 +361,15 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         self.n_components_ = 0
         self.other_columns_ = np.zeros(0, dtype=np.intp)
         self.text_columns_ = np.zeros(0, dtype=np.intp)
-        if not _is_frame(X):
+        if not is_frame(X):
             self.column_names_ = [f"x{position}" for position in range(X.shape[1])]
             self.numeric_columns_ = np.arange(X.shape[1])
             self.raw_columns_ = list(self.column_names_)
             return X, None
-        self.column_names_ = _column_names(X)
+        self.column_names_ = column_names(X)
         numeric, text, other, parts = [], [], [], []
         for position in range(X.shape[1]):
-            column = _column(X, position)
+            column = column_at(X, position)
             if _is_only_gaps(column):
                 continue
             numbers = _numbers(column)
@@ -417,21 +417,21 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     def _raw_matrix(self, X: Any) -> Any:
         """Bring checked rows to the columns of training, gaps as NaN."""
-        if not _is_frame(X):
+        if not is_frame(X):
             if len(self.other_columns_) or len(self.text_columns_):
                 positions = np.sort(np.concatenate([self.other_columns_, self.text_columns_]))
                 others = [self.column_names_[position] for position in positions]
                 raise ValueError(
-                    f"X is an array without column types, but column {_listed(others)} was not "
+                    f"X is an array without column types, but column {listed(others)} was not "
                     "numeric in the training rows; pass a frame with the columns of training."
                 )
             if len(self.numeric_columns_) == X.shape[1]:
                 return X
             return X[:, self.numeric_columns_]
-        names = _column_names(X)
+        names = column_names(X)
         parts = []
         for position in self.numeric_columns_:
-            column = _column(X, int(position))
+            column = column_at(X, int(position))
             numbers = _numbers(column)
             if numbers is None and _is_only_gaps(column):
                 numbers = np.full(X.shape[0], np.nan)
@@ -454,7 +454,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         """Cells of the text columns of a frame."""
         columns = []
         for position in self.text_columns_:
-            column = _column(X, int(position))
+            column = column_at(X, int(position))
             texts = [""] * X.shape[0] if _is_only_gaps(column) else _texts(column)
             if texts is None:
                 raise ValueError(
@@ -467,8 +467,8 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     def _text_gaps(self, X: Any) -> list[NDArray[np.float64]]:
         """For each text column, 1 where it has a gap."""
-        columns = [_column(X, int(position)) for position in self.text_columns_]
-        gaps = [c.isna() if _is_pandas_frame(X) else c.is_null() for c in columns]
+        columns = [column_at(X, int(position)) for position in self.text_columns_]
+        gaps = [c.isna() if is_pandas_frame(X) else c.is_null() for c in columns]
         return [np.asarray(column, dtype=np.float64) for column in gaps]
 
     def _encoded(self, matrix: Any, words: Any) -> Table:
@@ -493,11 +493,11 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
     def _vectorized(self, X: Any, method: Any) -> Any:
         names = [self.column_names_[position] for position in self.other_columns_]
         try:
-            return method(self._with_typed_gaps(_select(X, self.other_columns_, names)))
+            return method(self._with_typed_gaps(select_columns(X, self.other_columns_, names)))
         except Exception as error:
             cause = str(error).splitlines()[-1] if str(error) else type(error).__name__
             raise ValueError(
-                f"The columns {_listed(names)} could not be encoded ({cause}); convert them to "
+                f"The columns {listed(names)} could not be encoded ({cause}); convert them to "
                 "numbers, text, categories or dates, of the same kind as in the training rows, or "
                 "drop them."
             ) from error
@@ -508,7 +508,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         skrub takes such columns from pandas as they are, but fails on dates from Polars.
         """
         kinds = getattr(self.vectorizer_, "kind_to_columns_", None)
-        if kinds is None or not _is_polars_frame(frame):
+        if kinds is None or not is_polars_frame(frame):
             return frame
         import polars as pl
 
@@ -522,7 +522,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
     def _vectorized_numbers(self, encoded: Any) -> list[NDArray[np.float64]]:
         parts = []
         for position in range(encoded.shape[1]):
-            numbers = _numbers(_column(encoded, position))
+            numbers = _numbers(column_at(encoded, position))
             if numbers is None:
                 raise ValueError(
                     f"Column {encoded.columns[position]!r} of X cannot be made numeric; convert it "
@@ -536,7 +536,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         n, n_columns = matrix.shape
         largest = np.zeros(n_columns)
         n_gaps = np.zeros(n_columns)
-        for rows in _row_blocks(n, n_columns):
+        for rows in row_blocks(n, n_columns):
             block = _float64(matrix[rows])
             gaps = np.isnan(block)
             n_gaps += gaps.sum(axis=0)
@@ -548,7 +548,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         spread = np.sqrt(self._sum(matrix, mean, power=2) / n)
         self.mean_ = mean
         self.factor_ = np.where(
-            spread > _SMALLEST_SPREAD, 1.0 / np.maximum(spread, _SMALLEST_SPREAD), 0.0
+            spread > SMALLEST_SPREAD, 1.0 / np.maximum(spread, SMALLEST_SPREAD), 0.0
         )
         self.gap_columns_ = np.flatnonzero(n_gaps)
         share = n_gaps[self.gap_columns_] / n
@@ -561,7 +561,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
     def _sum(self, matrix: Any, centre: NDArray[np.float64], power: int) -> NDArray[np.float64]:
         """Sum (x / unit - centre) ** power over the rows, leaving gaps out."""
         total = np.zeros(matrix.shape[1])
-        for rows in _row_blocks(*matrix.shape):
+        for rows in row_blocks(*matrix.shape):
             deviations = _float64(matrix[rows]) / self.unit_ - centre
             total += np.nansum(deviations**power, axis=0)
         return total
@@ -569,7 +569,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
     def _standardised(self, matrix: Any) -> NDArray[np.float32]:
         n, n_columns = matrix.shape
         encoded = np.empty((n, n_columns + len(self.gap_columns_)), dtype=np.float32)
-        for rows in _row_blocks(n, n_columns):
+        for rows in row_blocks(n, n_columns):
             block = _float64(matrix[rows])
             gaps = np.isnan(block)
             with np.errstate(over="ignore", under="ignore"):
@@ -578,7 +578,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
                 block = (block - self.mean_) * self.factor_
             # The mean, which stands in for a gap, is 0 once standardised.
             block[gaps] = 0.0
-            encoded[rows, :n_columns] = np.clip(block, -_LARGEST_FEATURE, _LARGEST_FEATURE)
+            encoded[rows, :n_columns] = np.clip(block, -LARGEST_FEATURE, LARGEST_FEATURE)
             indicators = gaps[:, self.gap_columns_] - self.gap_mean_
             encoded[rows, n_columns:] = indicators * self.gap_factor_
         return encoded
@@ -586,10 +586,10 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
 def _checked_table(X: Any, owner: Any, *, reset: bool) -> Any:
     """Check names, shape and contents on behalf of `owner`; return a frame or a 2-d array."""
-    if _is_instance(X, "polars", "LazyFrame"):
+    if is_instance(X, "polars", "LazyFrame"):
         raise TypeError("X is a lazy Polars frame; call X.collect() and pass the result.")
-    if _is_frame(X):
-        _column_names(X)
+    if is_frame(X):
+        column_names(X)
         checked = validate_data(owner, X, reset=reset, skip_check_array=True)
         if 0 in X.shape:
             # scikit-learn's own words for "no rows" and "no columns".
@@ -598,7 +598,7 @@ def _checked_table(X: Any, owner: Any, *, reset: bool) -> Any:
     _check_not_text(X)
     array = validate_data(owner, X, reset=reset, ensure_all_finite=False)
     name = type(owner).__name__
-    for rows in _row_blocks(*array.shape):
+    for rows in row_blocks(*array.shape):
         block = _float64(array[rows])
         if np.isnan(block).any():
             raise ValueError(
@@ -606,5 +606,26 @@ def _checked_table(X: Any, owner: Any, *, reset: bool) -> Any:
                 "an array: pass a pandas or Polars frame, whose gaps are filled and marked, or "
                 "fill them yourself."
             )
-        _check_finite(block, "X")
+        check_finite(block, "X")
     return array
+
+
+def with_encoding(predictor: Any) -> Any:
+    """Make a copy of a model that takes rows as they are: frames, text, gaps.
+
+    Parameters
+    ----------
+    predictor : scikit-learn estimator
+        A ``Pipeline`` is taken to know what to do with the rows.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Not fitted: the pipeline's copy, or an encoder and the estimator's copy.
+    """
+    from sklearn.base import clone
+    from sklearn.pipeline import Pipeline
+
+    if isinstance(predictor, Pipeline):
+        return clone(predictor)
+    return Pipeline([("encoder", FeatureEncoder()), ("model", clone(predictor))])

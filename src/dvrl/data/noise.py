@@ -462,7 +462,7 @@ def _cross_fitted(
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-    from dvrl.predictors.weighted_fit import with_encoding
+    from dvrl.data.encoder import with_encoding
 
     chosen = LogisticRegression(max_iter=2000) if model is None else clone(model)
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=int(generator.integers(2**31)))

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["n_rows", "row_index", "stack_rows", "take_rows"]
 
-_BLOCK_ELEMENTS = 1 << 20
-_NAMES_IN_MESSAGES = 5
+BLOCK_ELEMENTS = 1 << 20
+NAMES_IN_MESSAGES = 5
 
 
 # --------------------------------------------------------------------------------------------
@@ -20,7 +20,7 @@ _NAMES_IN_MESSAGES = 5
 # --------------------------------------------------------------------------------------------
 
 
-def _is_instance(value: Any, module: str, *names: str) -> bool:
+def is_instance(value: Any, module: str, *names: str) -> bool:
     """Whether `value` is of a class of a module that may not even be imported yet."""
     loaded = sys.modules.get(module)
     if loaded is None:
@@ -28,22 +28,22 @@ def _is_instance(value: Any, module: str, *names: str) -> bool:
     return isinstance(value, tuple(getattr(loaded, name) for name in names))
 
 
-def _is_pandas_frame(X: Any) -> bool:
-    return _is_instance(X, "pandas", "DataFrame")
+def is_pandas_frame(X: Any) -> bool:
+    return is_instance(X, "pandas", "DataFrame")
 
 
-def _is_polars_frame(X: Any) -> bool:
-    return _is_instance(X, "polars", "DataFrame")
+def is_polars_frame(X: Any) -> bool:
+    return is_instance(X, "polars", "DataFrame")
 
 
-def _is_frame(X: Any) -> bool:
+def is_frame(X: Any) -> bool:
     """Whether `X` is a frame whose columns have types of their own.
 
     A pandas frame of sparse columns only is not: scikit-learn refuses it like a sparse matrix.
     """
-    if _is_polars_frame(X):
+    if is_polars_frame(X):
         return True
-    if not _is_pandas_frame(X):
+    if not is_pandas_frame(X):
         return False
     import pandas as pd
 
@@ -64,7 +64,7 @@ def row_index(X: Any) -> Any:
     pandas.Index or None
         The index of a pandas frame or series; None for everything else.
     """
-    return X.index if _is_instance(X, "pandas", "DataFrame", "Series") else None
+    return X.index if is_instance(X, "pandas", "DataFrame", "Series") else None
 
 
 def n_rows(X: Any) -> int:
@@ -110,9 +110,9 @@ def take_rows(X: Any, indices: ArrayLike) -> Any:
         in a way that could be written through a frame.
     """
     positions = np.asarray(indices, dtype=np.intp)
-    if _is_instance(X, "pandas", "DataFrame", "Series"):
+    if is_instance(X, "pandas", "DataFrame", "Series"):
         return X.iloc[positions]
-    if _is_instance(X, "polars", "DataFrame", "Series"):
+    if is_instance(X, "polars", "DataFrame", "Series"):
         return X[positions]
     if hasattr(X, "tocsr"):
         return X.tocsr()[positions]
@@ -137,13 +137,13 @@ def stack_rows(first: Any, second: Any) -> Any:
         from scipy.sparse import vstack
 
         return vstack([first, second]).tocsr()
-    if _is_instance(first, "pandas", "DataFrame"):
+    if is_instance(first, "pandas", "DataFrame"):
         import pandas as pd
 
         if not hasattr(second, "columns"):
             second = pd.DataFrame(np.asarray(second), columns=first.columns)
         return pd.concat([first, second[list(first.columns)]], ignore_index=True)
-    if _is_instance(first, "polars", "DataFrame"):
+    if is_instance(first, "polars", "DataFrame"):
         return first.vstack(second.select(first.columns))
     return np.concatenate([np.asarray(first), np.asarray(second)])
 
@@ -153,30 +153,30 @@ def stack_rows(first: Any, second: Any) -> Any:
 # --------------------------------------------------------------------------------------------
 
 
-def _column(X: Any, position: int) -> Any:
-    return X.iloc[:, position] if _is_pandas_frame(X) else X.to_series(position)
+def column_at(X: Any, position: int) -> Any:
+    return X.iloc[:, position] if is_pandas_frame(X) else X.to_series(position)
 
 
-def _column_names(X: Any) -> list[str]:
+def column_names(X: Any) -> list[str]:
     names = [str(name) for name in X.columns]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(
-            f"X has more than one column named {_listed(repeated)}; give every column its own name."
+            f"X has more than one column named {listed(repeated)}; give every column its own name."
         )
     return names
 
 
-def _listed(names: Sequence[Any]) -> str:
+def listed(names: Sequence[Any]) -> str:
     """Write out a few names, and how many more there are."""
-    shown = ", ".join(repr(name) for name in names[:_NAMES_IN_MESSAGES])
-    more = len(names) - _NAMES_IN_MESSAGES
+    shown = ", ".join(repr(name) for name in names[:NAMES_IN_MESSAGES])
+    more = len(names) - NAMES_IN_MESSAGES
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _select(X: Any, positions: NDArray[np.intp], names: Sequence[str]) -> Any:
+def select_columns(X: Any, positions: NDArray[np.intp], names: Sequence[str]) -> Any:
     """Return some columns of a frame under string names."""
-    if _is_pandas_frame(X):
+    if is_pandas_frame(X):
         return X.iloc[:, positions].set_axis(list(names), axis=1)
     return X.select(list(names))
 
@@ -186,8 +186,8 @@ def _select(X: Any, positions: NDArray[np.intp], names: Sequence[str]) -> Any:
 # --------------------------------------------------------------------------------------------
 
 
-def _row_blocks(n: int, n_columns: int) -> Iterator[slice]:
+def row_blocks(n: int, n_columns: int) -> Iterator[slice]:
     """Cut rows into blocks, so that float64 copies of a large matrix stay small."""
-    step = max(1, _BLOCK_ELEMENTS // max(1, n_columns))
+    step = max(1, BLOCK_ELEMENTS // max(1, n_columns))
     for start in range(0, n, step):
         yield slice(start, min(n, start + step))

@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from .rows import _is_instance, _listed
+from .rows import is_instance, listed
 
 __all__ = ["ClassEncoder", "TargetScaler"]
 
 # Squares of scaled targets, and sums of a million of them, stay finite in float32.
-_LARGEST_TARGET = 1e15
+LARGEST_TARGET = 1e15
 # Spreads below this fraction of a column's largest value are rounding noise.
-_SMALLEST_SPREAD = 1e-14
+SMALLEST_SPREAD = 1e-14
 
 
 # --------------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def _gap_message(name: str, n_gaps: int, first: int) -> str:
 
 def _labels(y: Any, name: str) -> NDArray[Any]:
     """Return labels as a 1-d array of one plain type without gaps."""
-    if _is_instance(y, "polars", "Series"):
+    if is_instance(y, "polars", "Series"):
         y = np.array(y.to_list(), dtype=object)
     labels = column_or_1d(y, warn=True)
     if labels.dtype.kind == "f":
@@ -56,7 +56,7 @@ def _labels(y: Any, name: str) -> NDArray[Any]:
     if gaps.any():
         raise ValueError(_gap_message(name, int(gaps.sum()), int(np.argmax(gaps))))
     if labels.dtype.kind == "f":
-        _check_finite(labels, name)
+        check_finite(labels, name)
     return _one_type(labels, name) if labels.dtype == object else labels
 
 
@@ -168,8 +168,8 @@ class ClassEncoder:
         unknown = [label for label in found.tolist() if label not in columns]
         if unknown:
             raise ValueError(
-                f"{name} holds labels that the training labels do not have: {_listed(unknown)}; "
-                f"the classes of training are {_listed(self.classes_.tolist())}: drop these rows, "
+                f"{name} holds labels that the training labels do not have: {listed(unknown)}; "
+                f"the classes of training are {listed(self.classes_.tolist())}: drop these rows, "
                 "correct their labels, or add rows of these classes to the training data."
             )
         positions = np.array([columns[label] for label in found.tolist()], dtype=np.intp)
@@ -290,9 +290,9 @@ class TargetScaler:
         center = float(np.median(small))
         lower, upper = np.quantile(small, [0.25, 0.75])
         spread = float(upper - lower) / 1.349
-        if spread <= _SMALLEST_SPREAD:
+        if spread <= SMALLEST_SPREAD:
             spread = float(np.std(small))
-        self.constant_ = spread <= _SMALLEST_SPREAD
+        self.constant_ = spread <= SMALLEST_SPREAD
         self.center = center * unit
         with np.errstate(over="ignore"):
             scale = float(np.minimum(np.float64(spread) * unit, np.finfo(np.float64).max))
@@ -323,7 +323,7 @@ class TargetScaler:
         with np.errstate(over="ignore"):
             # The difference of two halves cannot overflow, the quotient is clipped.
             scaled = (target / 2 - self.center / 2) / self.scale * 2
-        clipped = np.clip(scaled, -_LARGEST_TARGET, _LARGEST_TARGET)
+        clipped = np.clip(scaled, -LARGEST_TARGET, LARGEST_TARGET)
         return np.ascontiguousarray(clipped[:, np.newaxis], dtype=np.float32)
 
     def decode(self, scores: ArrayLike) -> NDArray[np.float64]:
@@ -377,9 +377,9 @@ class TargetScaler:
 
 
 def _numeric_target(y: Any, name: str) -> NDArray[np.float64]:
-    if _is_instance(y, "polars", "Series"):
+    if is_instance(y, "polars", "Series"):
         y = y.to_numpy()
-    elif _is_instance(y, "pandas", "Series") and y.dtype.kind in "biuf":
+    elif is_instance(y, "pandas", "Series") and y.dtype.kind in "biuf":
         # Nullable integers would otherwise come as objects.
         y = y.to_numpy(dtype=np.float64, na_value=np.nan)
     target = column_or_1d(y, warn=True)
@@ -398,11 +398,11 @@ def _numeric_target(y: Any, name: str) -> NDArray[np.float64]:
     gaps_found = np.isnan(numbers)
     if gaps_found.any():
         raise ValueError(_gap_message(name, int(gaps_found.sum()), int(np.argmax(gaps_found))))
-    _check_finite(numbers, name)
+    check_finite(numbers, name)
     return numbers
 
 
-def _check_finite(numbers: NDArray[np.floating[Any]], name: str) -> None:
+def check_finite(numbers: NDArray[np.floating[Any]], name: str) -> None:
     if not np.isfinite(numbers).all():
         raise ValueError(
             f"Input {name} contains infinity or a value too large for dtype('float64'): replace it "

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .atomic import write_atomically
-from .objects import _damaged, _decode_object, _encode_object, _refuse_unknown_types
+from .objects import damaged, decode_object, encode_object, refuse_unknown_types
 
 __all__ = ["Archive", "expect", "read_archive", "with_prefix", "write_archive"]
 
@@ -161,7 +161,7 @@ def write_archive(
     header = _encode_header(metadata, arrays, objects)
     array_entries = {f"arrays/{name}.npy": _encode_array(name, a) for name, a in arrays.items()}
     object_entries = {
-        f"objects/{name}.skops": _encode_object(name, value) for name, value in objects.items()
+        f"objects/{name}.skops": encode_object(name, value) for name, value in objects.items()
     }
 
     def write(stream: BinaryIO) -> None:
@@ -283,8 +283,8 @@ def read_archive(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -
                 name: _read_entry(archive, f"objects/{name}.skops", path)
                 for name in header["objects"]
             }
-    _refuse_unknown_types(object_data, trusted, path)
-    objects = {name: _decode_object(data, path) for name, data in object_data.items()}
+    refuse_unknown_types(object_data, trusted, path)
+    objects = {name: decode_object(data, path) for name, data in object_data.items()}
     return Archive(header["metadata"], arrays, objects)
 
 
@@ -308,7 +308,7 @@ def _read_header(archive: zipfile.ZipFile, path: str | os.PathLike[str]) -> dict
             f" {FORMAT_VERSION}; upgrade dvrl to read it."
         )
     if not _is_complete_header(header):
-        raise _damaged(path)
+        raise damaged(path)
     return header
 
 
@@ -330,7 +330,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: str, path: str | os.PathLike[st
     try:
         return archive.read(entry)  # checks the entry's checksum
     except ZIP_ERRORS as error:
-        raise _damaged(path) from error
+        raise damaged(path) from error
 
 
 def _read_array(archive: zipfile.ZipFile, entry: str, path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -338,5 +338,5 @@ def _read_array(archive: zipfile.ZipFile, entry: str, path: str | os.PathLike[st
     try:
         array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise _damaged(path) from error
+        raise damaged(path) from error
     return array

@@ -37,7 +37,7 @@ KNOWN_PREFIXES = (
 HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE: set for classes written in Python, not Cython
 
 
-def _encode_object(name: str, value: object) -> bytes:
+def encode_object(name: str, value: object) -> bytes:
     import skops.io
 
     try:
@@ -49,11 +49,11 @@ def _encode_object(name: str, value: object) -> bytes:
     return data
 
 
-def _damaged(path: str | os.PathLike[str]) -> ValueError:
+def damaged(path: str | os.PathLike[str]) -> ValueError:
     return ValueError(f"{os.fspath(path)} is damaged; write it again or restore a copy.")
 
 
-def _refuse_unknown_types(
+def refuse_unknown_types(
     object_data: Mapping[str, bytes], trusted: Sequence[str], path: str | os.PathLike[str]
 ) -> None:
     unknown = {name for data in object_data.values() for name in _untrusted_types(data, path)}
@@ -73,11 +73,11 @@ def _untrusted_types(data: bytes, path: str | os.PathLike[str]) -> list[str]:
     try:
         names: list[str] = skops.io.get_untrusted_types(data=data)
     except Exception as error:  # skops raises many kinds for content it cannot follow
-        raise _damaged(path) from error
+        raise damaged(path) from error
     return names
 
 
-def _decode_object(data: bytes, path: str | os.PathLike[str]) -> Any:
+def decode_object(data: bytes, path: str | os.PathLike[str]) -> Any:
     """Construct an object; its types have been looked at before."""
     import skops.io
 

@@ -14,18 +14,12 @@ import numpy as np
 from ..files.archive import read_archive, write_archive
 from .engines import Engine
 from .loop import RECORD_NAMES
-from .schedule import Schedule, _Run
+from .schedule import RunState, Schedule
 
-__all__ = []
-
-# Least time between two checkpoints: a kill loses no more than this, and writing costs little.
-CHECKPOINT_SECONDS = 2.0
+__all__ = ["fingerprint_of", "restore_state", "save_state"]
 
 
-# ---------------------------------------------------------------- checkpoints
-
-
-def _fingerprint(engine: Engine, schedule: Schedule) -> str:
+def fingerprint_of(engine: Engine, schedule: Schedule) -> str:
     """Digest of all that decides the course of a run, the data included."""
     digest = hashlib.blake2b(digest_size=16)
     for leaf in engine.problem:
@@ -46,12 +40,13 @@ def _fingerprint(engine: Engine, schedule: Schedule) -> str:
     return digest.hexdigest()
 
 
-def _leaves(run: _Run) -> tuple[list[Any], Any]:
+def _leaves(run: RunState) -> tuple[list[Any], Any]:
     """Arrays of the run's members and best estimators."""
     return jax.tree.flatten((run.members, run.best))
 
 
-def _save(run: _Run, path: Path, fingerprint: str, engine: Engine) -> None:
+def save_state(run: RunState, path: Path, fingerprint: str, engine: Engine) -> None:
+    """Write all that a run needs to go on."""
     leaves, _ = _leaves(run)
     arrays = {f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     for name, chunks in run.history.items():
@@ -67,7 +62,8 @@ def _save(run: _Run, path: Path, fingerprint: str, engine: Engine) -> None:
     write_archive(path, metadata=metadata, arrays=arrays)
 
 
-def _restore(run: _Run, path: Path, fingerprint: str, engine: Engine) -> None:
+def restore_state(run: RunState, path: Path, fingerprint: str, engine: Engine) -> None:
+    """Go back to a saved state; it must be one of the same data and settings."""
     archive = read_archive(path)
     if archive.metadata.get("fingerprint") != fingerprint:
         raise ValueError(

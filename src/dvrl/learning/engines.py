@@ -24,17 +24,18 @@ from .loop import (
     Program,
     Proposal,
     Record,
-    _outer_iteration,
     improve,
     mean_of_selections,
+    outer_iteration,
     propose,
     reward_of_scores,
     take_batch,
     value_batch,
 )
-from .run import MAX_CHUNK
 
-__all__ = ["Engine", "FusedEngine", "HostEngine"]
+__all__ = ["Engine", "FusedEngine", "HostEngine", "fit_and_score", "judge_weights"]
+
+MAX_CHUNK = 100
 
 
 @partial(jax.jit, static_argnames=("program",))
@@ -53,7 +54,7 @@ def _fused_chunk(
     def step(t: Array, carry: tuple[Member, Record]) -> tuple[Member, Record]:
         members, history = carry
         chosen = None if rows is None else rows[t]
-        run = partial(_outer_iteration, program, problem, hyper, first + t)
+        run = partial(outer_iteration, program, problem, hyper, first + t)
         members, record = map_axis(run)(members, chosen)
         return members, {name: history[name].at[t].set(record[name]) for name in history}
 

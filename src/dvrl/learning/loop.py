@@ -315,7 +315,7 @@ def update_average(
 # ---------------------------------------------------------------- compiled pieces
 
 
-def _outer_iteration(
+def outer_iteration(
     program: Program,
     problem: Problem,
     hyper: Hyper,

@@ -11,16 +11,17 @@ import optax
 from numpy.typing import NDArray
 
 from ..predictors.base import Parameters
-from .checkpoint import CHECKPOINT_SECONDS, _fingerprint, _restore, _save
-from .engines import Engine
+from .checkpoint import fingerprint_of, restore_state, save_state
+from .engines import MAX_CHUNK, Engine
 from .loop import RECORD_NAMES, Member, Problem, Program, member_logits, take_batch
 from .network import DataValueEstimator
-from .schedule import Progress, Schedule, TrainingResult, _Run
+from .schedule import Progress, RunState, Schedule, TrainingResult
 
 __all__ = ["train"]
 
 
-MAX_CHUNK = 100
+# Least time between two checkpoints: a kill loses no more than this, and writing costs little.
+CHECKPOINT_SECONDS = 2.0
 PROGRESS_STEPS = 20
 
 
@@ -99,10 +100,10 @@ def train(
         The same for the same seed, machine and library versions, to the bit, however often the
         run was interrupted and resumed.
     """
-    fingerprint = _fingerprint(engine, schedule) if schedule.checkpoint is not None else ""
+    fingerprint = fingerprint_of(engine, schedule) if schedule.checkpoint is not None else ""
     run = _start(engine, schedule, pretrained)
     if schedule.resume and schedule.checkpoint is not None and schedule.checkpoint.exists():
-        _restore(run, schedule.checkpoint, fingerprint, engine)
+        restore_state(run, schedule.checkpoint, fingerprint, engine)
     started = time.perf_counter() - run.seconds
     saved_at = time.perf_counter()
     interval = min(MAX_CHUNK, max(1, -(-schedule.outer_iterations // PROGRESS_STEPS)))
@@ -122,7 +123,7 @@ def train(
         if schedule.checkpoint is not None and (
             stop_reason or time.perf_counter() - saved_at > CHECKPOINT_SECONDS
         ):
-            _save(run, schedule.checkpoint, fingerprint, engine)
+            save_state(run, schedule.checkpoint, fingerprint, engine)
             saved_at = time.perf_counter()
         if schedule.callback is not None:
             schedule.callback(_progress(run, schedule))
@@ -138,7 +139,7 @@ def train(
     )
 
 
-def _start(engine: Engine, schedule: Schedule, pretrained: Parameters | None) -> _Run:
+def _start(engine: Engine, schedule: Schedule, pretrained: Parameters | None) -> RunState:
     members = _initial_members(engine.program, engine.problem, schedule)
     if pretrained is not None:
         members = members._replace(
@@ -154,7 +155,7 @@ def _start(engine: Engine, schedule: Schedule, pretrained: Parameters | None) ->
         members = members._replace(
             baseline=jnp.full_like(members.baseline, _constant_reward(engine, schedule))
         )
-    return _Run(members, members.average, {name: [] for name in RECORD_NAMES})
+    return RunState(members, members.average, {name: [] for name in RECORD_NAMES})
 
 
 def _constant_reward(engine: Engine, schedule: Schedule) -> float:
@@ -187,7 +188,7 @@ def _rows_of_chunk(
     return rows
 
 
-def _stop_reason(run: _Run, schedule: Schedule) -> str:
+def _stop_reason(run: RunState, schedule: Schedule) -> str:
     if run.iteration >= schedule.outer_iterations:
         return "iterations"
     if schedule.max_seconds is not None and run.seconds >= schedule.max_seconds:
@@ -200,7 +201,7 @@ def _stop_reason(run: _Run, schedule: Schedule) -> str:
 
 
 def _remember_best(
-    run: _Run,
+    run: RunState,
     engine: Engine,
     schedule: Schedule,
 ) -> None:
@@ -221,7 +222,7 @@ def _remember_best(
     run.held_back.append((run.iteration, reward))
 
 
-def _progress(run: _Run, schedule: Schedule) -> Progress:
+def _progress(run: RunState, schedule: Schedule) -> Progress:
     left: float | None = None
     if len(run.history["reward"]) > 1:
         left = run.pace * (schedule.outer_iterations - run.iteration)

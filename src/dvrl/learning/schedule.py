@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from .loop import Member
 from .network import DataValueEstimator
 
-__all__ = ["Progress", "Schedule", "TrainingResult"]
-
-
-# ---------------------------------------------------------------- the loop
+__all__ = ["Progress", "RunState", "Schedule", "TrainingResult"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ class TrainingResult:
 
 
 @dataclass
-class _Run:
+class RunState:
     """The mutable state of a run between chunks: all that a checkpoint must hold."""
 
     members: Member

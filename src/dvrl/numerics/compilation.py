@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jax
-
 __all__ = ["make_room"]
 
 MAPPINGS = Path("/proc/self/maps")
@@ -39,5 +37,7 @@ def make_room(share: float = 0.5) -> bool:
         return False
     if used <= share * most:
         return False
+    import jax
+
     jax.clear_caches()  # type: ignore[no-untyped-call]
     return True

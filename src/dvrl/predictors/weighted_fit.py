@@ -19,7 +19,6 @@ __all__ = [
     "model_by_name",
     "row_scores",
     "seeded",
-    "with_encoding",
 ]
 
 Scorer = Callable[[Any, Any, Any], float]
@@ -158,29 +157,6 @@ def fit_weighted(
 
     rows = np.flatnonzero(weights >= 0.5)
     return estimator.fit(take_rows(X, rows), y[rows])
-
-
-def with_encoding(predictor: Any) -> Any:
-    """Make a copy of a model that takes rows as they are: frames, text, gaps.
-
-    Parameters
-    ----------
-    predictor : scikit-learn estimator
-        A ``Pipeline`` is taken to know what to do with the rows.
-
-    Returns
-    -------
-    sklearn.pipeline.Pipeline
-        Not fitted: the pipeline's copy, or an encoder and the estimator's copy.
-    """
-    from sklearn.base import clone
-    from sklearn.pipeline import Pipeline
-
-    from dvrl.data.encoder import FeatureEncoder
-
-    if isinstance(predictor, Pipeline):
-        return clone(predictor)
-    return Pipeline([("encoder", FeatureEncoder()), ("model", clone(predictor))])
 
 
 def encoded_once(predictor: Any, X: Any, X_other: Any) -> tuple[Any, Any]:

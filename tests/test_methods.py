@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from dvrl import baselines
+from dvrl import methods
 from dvrl.actions import detection_scores
 from dvrl.data.noise import flip_labels
 from dvrl.data.preparation import prepare
@@ -361,8 +361,8 @@ def test_influence_functions_against_retraining():
     """Leaving a row out changes the reward by the influence, to first order."""
     X, y, X_val, y_val = ROWS
     few = X[:, 20:26], y, X_val[:, 20:26], y_val  # few columns: no row has much leverage
-    influence = baselines.InfluenceFunctions().fit(*few).data_values_
-    left_out = baselines.LeaveOneOut().fit(*few).data_values_
+    influence = methods.InfluenceFunctions().fit(*few).data_values_
+    left_out = methods.LeaveOneOut().fit(*few).data_values_
     assert np.corrcoef(influence, left_out)[0, 1] > 0.97
     assert np.polyfit(influence, left_out, 1)[0] == pytest.approx(1.0, abs=0.15)
 
@@ -370,19 +370,19 @@ def test_influence_functions_against_retraining():
 # --- all methods --------------------------------------------------------------------------------
 
 METHODS = {
-    "random": baselines.RandomValues(random_state=0),
-    "marginal": baselines.MarginalOnly(random_state=0),
-    "leave one out": baselines.LeaveOneOut(),
-    "shapley": baselines.DataShapley(n_permutations=16, convergence=None, random_state=0),
-    "beta shapley": baselines.BetaShapley(n_permutations=16, convergence=None, random_state=0),
-    "banzhaf": baselines.DataBanzhaf(n_subsets=2000, convergence=None, random_state=0),
-    "knn": baselines.KNNShapley(),
-    "oob": baselines.DataOOB(n_models=100, random_state=0),
-    "ame": baselines.AME(n_subsets=1000, random_state=0),
-    "influence": baselines.InfluenceFunctions(),
-    "gradients": baselines.GradientSimilarity(n_steps=30),
-    "lava": baselines.LAVA(random_state=0),
-    "confident": baselines.ConfidentLearning(random_state=0),
+    "random": methods.RandomValues(random_state=0),
+    "marginal": methods.MarginalOnly(random_state=0),
+    "leave one out": methods.LeaveOneOut(),
+    "shapley": methods.DataShapley(n_permutations=16, convergence=None, random_state=0),
+    "beta shapley": methods.BetaShapley(n_permutations=16, convergence=None, random_state=0),
+    "banzhaf": methods.DataBanzhaf(n_subsets=2000, convergence=None, random_state=0),
+    "knn": methods.KNNShapley(),
+    "oob": methods.DataOOB(n_models=100, random_state=0),
+    "ame": methods.AME(n_subsets=1000, random_state=0),
+    "influence": methods.InfluenceFunctions(),
+    "gradients": methods.GradientSimilarity(n_steps=30),
+    "lava": methods.LAVA(random_state=0),
+    "confident": methods.ConfidentLearning(random_state=0),
 }
 NEEDS = {"lava": "ot", "confident": "cleanlab"}
 # What each finds of 20 % flipped labels on easy digits; generous floors, .5 is chance.
@@ -427,7 +427,7 @@ def test_methods_value_regressions(name):
 
 def test_held_out_rows_have_no_value():
     X, y = ROWS[:2]
-    fitted = baselines.KNNShapley(validation_fraction=0.2, random_state=0).fit(X, y)
+    fitted = methods.KNNShapley(validation_fraction=0.2, random_state=0).fit(X, y)
     held = np.isnan(fitted.data_values_)
     np.testing.assert_array_equal(np.flatnonzero(held), fitted.validation_indices_)
     assert held.sum() == 30
@@ -435,8 +435,8 @@ def test_held_out_rows_have_no_value():
 
 def test_time_limits_keep_what_there_is():
     for method in (
-        baselines.DataShapley(max_seconds=1e-3, convergence=None, random_state=0),
-        baselines.DataBanzhaf(max_seconds=1e-3, convergence=None, random_state=0),
+        methods.DataShapley(max_seconds=1e-3, convergence=None, random_state=0),
+        methods.DataBanzhaf(max_seconds=1e-3, convergence=None, random_state=0),
     ):
         fitted = method.fit(*ROWS)
         assert np.isfinite(fitted.data_values_).all()
@@ -446,24 +446,22 @@ def test_time_limits_keep_what_there_is():
 
 def test_settings_that_cannot_be_used():
     for method, match in (
-        (baselines.KNNShapley(0), "n_neighbors"),
-        (baselines.DataShapley(n_permutations=1), "n_permutations"),
-        (baselines.DataShapley(truncation=2), "truncation"),
-        (baselines.BetaShapley(alpha=0), "alpha"),
-        (baselines.DataBanzhaf(n_subsets=1), "n_subsets"),
-        (baselines.AME(n_subsets=1), "n_subsets"),
-        (baselines.DataOOB(n_models=0), "n_models"),
-        (baselines.InfluenceFunctions(LogisticRegression()), "built-in"),
-        (baselines.InfluenceFunctions(metric="accuracy"), "derivative"),
-        (baselines.GradientSimilarity(n_steps=0), "n_steps"),
-        (baselines.RandomValues(task="clustering"), "task"),
+        (methods.KNNShapley(0), "n_neighbors"),
+        (methods.DataShapley(n_permutations=1), "n_permutations"),
+        (methods.DataShapley(truncation=2), "truncation"),
+        (methods.BetaShapley(alpha=0), "alpha"),
+        (methods.DataBanzhaf(n_subsets=1), "n_subsets"),
+        (methods.AME(n_subsets=1), "n_subsets"),
+        (methods.DataOOB(n_models=0), "n_models"),
+        (methods.InfluenceFunctions(LogisticRegression()), "built-in"),
+        (methods.InfluenceFunctions(metric="accuracy"), "derivative"),
+        (methods.GradientSimilarity(n_steps=0), "n_steps"),
+        (methods.RandomValues(task="clustering"), "task"),
     ):
         with pytest.raises(ValueError, match=match):
             method.fit(*ROWS)
 
 
-@parametrize_with_checks(
-    [baselines.RandomValues(random_state=0), baselines.KNNShapley(random_state=0)]
-)
+@parametrize_with_checks([methods.RandomValues(random_state=0), methods.KNNShapley(random_state=0)])
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
