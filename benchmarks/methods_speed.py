@@ -163,7 +163,7 @@ KNN = """
 import re, time, warnings
 warnings.simplefilter("ignore")
 import numpy as np
-from dvrl.baselines import KNNShapley
+from dvrl.methods import KNNShapley
 rng = np.random.default_rng(0)
 X = rng.normal(size=(101_000, 30)).astype(np.float32)
 y = (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int)

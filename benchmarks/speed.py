@@ -238,7 +238,7 @@ def note(event, seconds, **_):
     if event.startswith("/jax/core/compile"):
         spent[event] = spent.get(event, 0) + seconds
 jax.monitoring.register_event_duration_secs_listener(note)
-from dvrl.experiments.demo import run_demo
+from dvrl.cli.demonstration import run_demo
 run_demo()
 print(sum(spent.values()))
 """

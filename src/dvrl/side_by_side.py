@@ -420,12 +420,10 @@ def _made(kind: _Kind, setting: _Setting) -> Any:
         raise ValueError("for built-in predictors only.")
     options = {name: setting.options[name] for name in kind.takes}
     if kind.home:
-        from dvrl import baselines
+        from dvrl import methods
 
-        return getattr(baselines, kind.home)(
-            **options, task=setting.task, random_state=setting.seed
-        )
-    from dvrl import DVRLClassifier, DVRLRegressor
+        return getattr(methods, kind.home)(**options, task=setting.task, random_state=setting.seed)
+    from dvrl.valuation import DVRLClassifier, DVRLRegressor
 
     cls = DVRLClassifier if setting.task == "classification" else DVRLRegressor
     return cls(**options, random_state=setting.seed)

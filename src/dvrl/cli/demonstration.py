@@ -90,7 +90,7 @@ def run_demo(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from dvrl import DVRLClassifier
+    from dvrl.valuation import DVRLClassifier
 
     n_train, n_val = (300, 100) if quick else (1000, 300)
     shorter: dict[str, Any] = {"outer_iterations": 20, "ensemble_size": 1} if quick else {}

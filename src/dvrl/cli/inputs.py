@@ -134,7 +134,7 @@ def guess_task(y: pd.Series[Any]) -> tuple[Task, str]:
 
 def make_valuer(task: Task, predictor: Predictor | None, seed: int, **settings: Any) -> Any:
     """The estimator for a task, not fitted."""
-    from dvrl import DVRLClassifier, DVRLRegressor
+    from dvrl.valuation import DVRLClassifier, DVRLRegressor
 
     kind = DVRLClassifier if task is Task.classification else DVRLRegressor
     return kind(make_predictor(task, predictor, seed), random_state=seed, **settings)
