@@ -7,15 +7,13 @@ experiment is about.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "add_feature_noise",
-    "blank_features",
     "flip_border_labels",
     "flip_label_pairs",
     "flip_labels",
@@ -53,7 +51,8 @@ def flip_labels(
     >>> int(is_corrupted.sum())
     2
     """
-    noisy, generator, rows = _prepare(y, fraction, rng)
+    noisy, generator = _prepare(y, fraction, rng)
+    rows = _drawn(np.arange(len(noisy)), fraction, generator)
     classes, codes = np.unique(noisy, return_inverse=True)
     if len(rows) and len(classes) < 2:
         raise ValueError("y has a single class, so no label can be flipped; pass two or more.")
@@ -94,7 +93,8 @@ def replace_targets(
     >>> int(is_corrupted.sum())
     1
     """
-    noisy, generator, rows = _prepare(y, fraction, rng)
+    noisy, generator = _prepare(y, fraction, rng)
+    rows = _drawn(np.arange(len(noisy)), fraction, generator)
     if len(rows):
         ordered = np.sort(noisy)
         first = np.searchsorted(ordered, noisy[rows], side="left")
@@ -151,14 +151,12 @@ def flip_label_pairs(
     >>> [str(label) for label in noisy[4:]], int(is_corrupted.sum())
     (['dog', 'dog', 'dog', 'dog'], 2)
     """
-    noisy, generator, _ = _prepare(y, 0.0, rng)
-    _check_fraction(fraction)
+    noisy, generator = _prepare(y, fraction, rng)
     classes, codes = np.unique(noisy, return_inverse=True)
     partners = _partners(classes, pairs)
     corrupted = np.zeros(len(noisy), dtype=bool)
     for code, partner in partners.items():
-        members = np.flatnonzero(codes == code)
-        rows = generator.choice(members, size=round(fraction * len(members)), replace=False)
+        rows = _drawn(np.flatnonzero(codes == code), fraction, generator)
         noisy[rows] = classes[partner]
         corrupted[rows] = True
     return noisy, corrupted
@@ -211,11 +209,10 @@ def flip_border_labels(
     ValueError
         For a fraction outside [0, 1], a single class, or a class of a single row.
     """
-    noisy, generator, _ = _prepare(y, 0.0, rng)
-    _check_fraction(fraction)
+    noisy, generator = _prepare(y, fraction, rng)
     n_flipped = round(fraction * len(noisy))
     if not n_flipped:
-        return noisy, _mask(len(noisy), np.empty(0, dtype=np.intp))
+        return noisy, np.zeros(len(noisy), dtype=bool)
     classes, codes, counts = np.unique(noisy, return_inverse=True, return_counts=True)
     if len(classes) < 2 or counts.min() < 2:
         raise ValueError(
@@ -230,208 +227,6 @@ def flip_border_labels(
     rows = _drawn_in_proportion(chance, n_flipped, generator)
     noisy[rows] = classes[other[rows]]
     return noisy, _mask(len(noisy), rows)
-
-
-def add_feature_noise(
-    X: Any,
-    fraction: float,
-    rng: np.random.Generator | int,
-    *,
-    scale: float = 1.0,
-    columns: Sequence[Any] | None = None,
-) -> tuple[Any, NDArray[np.bool_]]:
-    """Add Gaussian noise to the numbers of a share of the rows.
-
-    Parameters
-    ----------
-    X : array-like or frame (pandas or Polars) of shape (n_rows, n_features)
-        Features.
-    fraction : float
-        Share of the rows to corrupt, in [0, 1]; rounded to whole rows.
-    rng : numpy.random.Generator or int
-        Source of randomness, or a seed for one.
-    scale : float
-        Standard deviation of the noise, in standard deviations of the column; above 0.
-    columns : sequence of column names (of positions, for an array), optional
-        Columns to change; by default all that hold numbers. Gaps stay gaps.
-
-    Returns
-    -------
-    noisy : of the kind of `X`
-        A copy; changed columns hold floating-point numbers.
-    is_corrupted : ndarray of bool, shape (n_rows,)
-        Which rows were changed.
-
-    Raises
-    ------
-    ValueError
-        For a fraction or scale out of range, or where there are no such columns of numbers.
-
-    Examples
-    --------
-    >>> noisy, is_corrupted = add_feature_noise(np.eye(4), fraction=0.25, rng=0)
-    >>> np.array_equal((noisy != np.eye(4)).any(axis=1), is_corrupted)
-    True
-    """
-    if not (np.isfinite(scale) and scale > 0.0):
-        raise ValueError(f"scale is {scale}; pass a number of standard deviations above 0.")
-    table = _Table(X)
-    chosen = [place for place in table.places(columns) if table.is_numeric(place)]
-    if not chosen:
-        raise ValueError("X has no column of numbers among those to change; name others.")
-    generator, rows = _draw_rows(table.n_rows, fraction, rng)
-    for place in chosen:
-        numbers = table.numbers(place)
-        known = numbers[np.isfinite(numbers)]
-        spread = float(known.std()) if len(known) else 0.0
-        # A constant column has no spread of its own; in units of one it still becomes noisy.
-        numbers[rows] += (spread or 1.0) * scale * generator.standard_normal(len(rows))
-        table.replace(place, numbers)
-    return table.content(), _mask(table.n_rows, rows)
-
-
-def blank_features(
-    X: Any,
-    fraction: float,
-    rng: np.random.Generator | int,
-    *,
-    share: float = 0.5,
-    columns: Sequence[Any] | None = None,
-) -> tuple[Any, NDArray[np.bool_]]:
-    """Take away features of a share of the rows.
-
-    In each drawn row, a random `share` of the columns becomes a gap. In arrays, which cannot
-    hold gaps here, it becomes the mean of the column: a value that says nothing.
-
-    Parameters
-    ----------
-    X : array-like or frame (pandas or Polars) of shape (n_rows, n_features)
-        Features.
-    fraction : float
-        Share of the rows to corrupt, in [0, 1]; rounded to whole rows.
-    rng : numpy.random.Generator or int
-        Source of randomness, or a seed for one.
-    share : float
-        Share of the columns to blank in such a row, in (0, 1]; at least one column.
-    columns : sequence of column names (of positions, for an array), optional
-        Columns to choose from; by default all.
-
-    Returns
-    -------
-    blanked : of the kind of `X`
-        A copy.
-    is_corrupted : ndarray of bool, shape (n_rows,)
-        Which rows were drawn.
-
-    Raises
-    ------
-    ValueError
-        For a fraction or share out of range, or columns that are not there.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> frame = pd.DataFrame({"age": [31, 47], "city": ["Rome", "Oslo"]})
-    >>> blanked, is_corrupted = blank_features(frame, fraction=1.0, rng=0, share=1.0)
-    >>> bool(blanked.isna().all(axis=None))
-    True
-    """
-    if not 0.0 < share <= 1.0:
-        raise ValueError(f"share is {share}; pass a share of the columns above 0 and at most 1.")
-    table = _Table(X)
-    places = table.places(columns)
-    generator, rows = _draw_rows(table.n_rows, fraction, rng)
-    n_blanked = max(1, round(share * len(places)))
-    # The first places of a random order of the columns, one order for each row.
-    orders = generator.random((len(rows), len(places))).argsort(axis=1)
-    for number, place in enumerate(places):
-        table.blank(place, rows[(orders[:, :n_blanked] == number).any(axis=1)])
-    return table.content(), _mask(table.n_rows, rows)
-
-
-class _Table:
-    """A copy of an array or frame whose columns can be replaced."""
-
-    def __init__(self, X: Any) -> None:
-        from dvrl.data.rows import n_rows
-
-        self.n_rows = n_rows(X)
-        if hasattr(X, "iloc"):
-            self.kind, self.data = "pandas", X.copy()
-        elif hasattr(X, "columns"):
-            self.kind, self.data = "polars", X  # immutable: every change makes a new frame
-        else:
-            array = np.array(X)
-            if array.ndim != 2 or array.dtype.kind not in "biuf":
-                raise ValueError(
-                    f"X has shape {array.shape} and type {array.dtype}; pass a table of numbers, "
-                    "or a frame."
-                )
-            whole = array.dtype.kind != "f"
-            self.kind, self.data = "array", array.astype(np.float64) if whole else array
-
-    def content(self) -> Any:
-        return self.data
-
-    def places(self, columns: Sequence[Any] | None) -> list[int]:
-        """Positions of columns."""
-        n_columns = self.data.shape[1]
-        if columns is None:
-            return list(range(n_columns))
-        known = list(range(n_columns)) if self.kind == "array" else list(self.data.columns)
-        missing = [name for name in columns if name not in known]
-        if missing or not len(columns):
-            raise ValueError(f"columns names {missing or 'nothing'}; name columns that X has.")
-        return [known.index(name) for name in columns]
-
-    def is_numeric(self, place: int) -> bool:
-        if self.kind == "array":
-            return True
-        if self.kind == "polars":
-            return bool(self.data.to_series(place).dtype.is_numeric())
-        from pandas.api import types
-
-        dtype = self.data.dtypes.iloc[place]
-        return types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype)
-
-    def numbers(self, place: int) -> NDArray[np.float64]:
-        """A column as floating-point numbers, gaps as NaN."""
-        if self.kind == "array":
-            return np.array(self.data[:, place], dtype=np.float64)
-        if self.kind == "polars":
-            import polars as pl
-
-            column = self.data.to_series(place).cast(pl.Float64).fill_null(float("nan"))
-            return np.array(column.to_numpy(), dtype=np.float64)
-        return np.array(self.data.iloc[:, place].to_numpy(dtype=np.float64, na_value=np.nan))
-
-    def replace(self, place: int, numbers: NDArray[np.float64]) -> None:
-        if self.kind == "array":
-            self.data[:, place] = numbers
-        elif self.kind == "polars":
-            import polars as pl
-
-            name = self.data.columns[place]
-            self.data = self.data.with_columns(pl.Series(name, numbers).fill_nan(None))
-        else:
-            self.data.isetitem(place, numbers)
-
-    def blank(self, place: int, rows: NDArray[np.intp]) -> None:
-        if self.kind == "array":
-            self.data[rows, place] = self.data[:, place].mean()
-            return
-        gaps = _mask(self.n_rows, rows)
-        if self.kind == "polars":
-            import polars as pl
-
-            name = self.data.columns[place]
-            empty = pl.when(pl.Series(gaps)).then(None).otherwise(pl.col(name))
-            self.data = self.data.with_columns(empty.alias(name))
-            return
-        column = self.data.iloc[:, place]
-        if column.dtype == bool:  # would become a column of objects
-            column = column.astype("boolean")
-        self.data.isetitem(place, column.mask(gaps))
 
 
 def _partners(classes: NDArray[Any], pairs: Mapping[Any, Any] | None) -> dict[int, int]:
@@ -483,28 +278,22 @@ def _drawn_in_proportion(
     return np.argsort(clocks, kind="stable")[:n_drawn]
 
 
-def _check_fraction(fraction: float) -> None:
-    if not 0.0 <= fraction <= 1.0:
-        raise ValueError(f"fraction is {fraction}; pass a share of the rows between 0 and 1.")
-
-
-def _draw_rows(
-    n_rows: int, fraction: float, rng: np.random.Generator | int
-) -> tuple[np.random.Generator, NDArray[np.intp]]:
-    _check_fraction(fraction)
-    generator = np.random.default_rng(rng)
-    return generator, generator.choice(n_rows, size=round(fraction * n_rows), replace=False)
-
-
 def _prepare(
     y: ArrayLike, fraction: float, rng: np.random.Generator | int
-) -> tuple[NDArray[np.generic], np.random.Generator, NDArray[np.intp]]:
-    """Copy the targets and draw the rows to corrupt."""
+) -> tuple[NDArray[np.generic], np.random.Generator]:
+    """A copy of the targets to plant errors in, and the source of randomness."""
     copied = np.array(y)
     if copied.ndim != 1:
         raise ValueError(f"y has shape {copied.shape}; pass one label per row, shape (n_rows,).")
-    generator, rows = _draw_rows(len(copied), fraction, rng)
-    return copied, generator, rows
+    if not 0.0 <= fraction <= 1.0:
+        raise ValueError(f"fraction is {fraction}; pass a share of the rows between 0 and 1.")
+    return copied, np.random.default_rng(rng)
+
+
+def _drawn(
+    rows: NDArray[np.intp], fraction: float, generator: np.random.Generator
+) -> NDArray[np.intp]:
+    return generator.choice(rows, size=round(fraction * len(rows)), replace=False)
 
 
 def _mask(n_rows: int, rows: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -615,7 +615,7 @@ def _panels(
                 "removal",
                 "Removing rows",
                 "Good values: the score holds or rises when the lowest go, and falls when the "
-                "highest go. A band is one standard deviation over repeats.",
+                "highest go. A band reaches from the lowest repeat to the highest.",
                 charts.removal_chart(removal),
             )
         )
