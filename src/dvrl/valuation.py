@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from .data.preparation import Prepared, WeightedRows, prepare, shown
+from .data.preparation import Prepared, WeightedRows, all_or_nothing, prepare, shown
 from .data.targets import ClassEncoder, TargetScaler
 from .diagnostics.findings import Diagnostics, diagnose, warn
 from .diagnostics.label_fit import label_fit
@@ -275,6 +275,7 @@ class _BaseDVRL(BaseEstimator):
 
     # ------------------------------------------------------------------ fitting
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Self:
         """Learn what every training row is worth, and train the robust predictor.
 
