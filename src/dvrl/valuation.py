@@ -627,17 +627,10 @@ class _BaseDVRL(BaseEstimator):
 
     def _row_rewards(self, scores: Floats) -> NDArray[np.float64] | None:
         """Reward of each validation row, for metrics that are means over rows."""
-        name = self._engine.program.reward.name
         mask = np.asarray(self._engine.problem.validation_mask) > 0
-        Y = np.asarray(self._engine.problem.Y_validation)[mask].astype(np.float64)
-        scores = scores[: len(mask)][mask[: len(scores)]].astype(np.float64)
-        if name == "log_loss":
-            return np.log(np.clip((Y * scores).sum(axis=1), 1e-7, None))
-        if name == "accuracy":
-            return (Y.argmax(axis=1) == scores.argmax(axis=1)).astype(np.float64)
-        if name == "mse":
-            return -((Y - scores)[:, 0] ** 2)
-        return None
+        targets = np.asarray(self._engine.problem.Y_validation)[mask]
+        scores = scores[: len(mask)][mask[: len(scores)]]
+        return self._engine.program.reward.by_row(targets, scores)
 
     # ------------------------------------------------------------------ the robust predictor
 
