@@ -217,7 +217,7 @@ def compare(
     >>> result.table["method"].tolist()
     ['KNN-Shapley', 'random']
     """
-    from dvrl.methods.base import resolve_task
+    from dvrl.data.task import resolve_task
 
     task = resolve_task(task, y)
     _check_options(plant_noise, is_corrupted, max_seconds, train_rows, valid_rows, X_val)

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from .data.preparation import Prepared, WeightedRows, prepare, shown
+from .data.preparation import Prepared, WeightedRows, all_or_nothing, prepare, shown
 from .data.targets import ClassEncoder, TargetScaler
 from .diagnostics.findings import Diagnostics, diagnose, warn
 from .diagnostics.label_fit import label_fit
@@ -275,6 +275,7 @@ class _BaseDVRL(BaseEstimator):
 
     # ------------------------------------------------------------------ fitting
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Self:
         """Learn what every training row is worth, and train the robust predictor.
 
@@ -626,17 +627,10 @@ class _BaseDVRL(BaseEstimator):
 
     def _row_rewards(self, scores: Floats) -> NDArray[np.float64] | None:
         """Reward of each validation row, for metrics that are means over rows."""
-        name = self._engine.program.reward.name
         mask = np.asarray(self._engine.problem.validation_mask) > 0
-        Y = np.asarray(self._engine.problem.Y_validation)[mask].astype(np.float64)
-        scores = scores[: len(mask)][mask[: len(scores)]].astype(np.float64)
-        if name == "log_loss":
-            return np.log(np.clip((Y * scores).sum(axis=1), 1e-7, None))
-        if name == "accuracy":
-            return (Y.argmax(axis=1) == scores.argmax(axis=1)).astype(np.float64)
-        if name == "mse":
-            return -((Y - scores)[:, 0] ** 2)
-        return None
+        targets = np.asarray(self._engine.problem.Y_validation)[mask]
+        scores = scores[: len(mask)][mask[: len(scores)]]
+        return self._engine.program.reward.by_row(targets, scores)
 
     # ------------------------------------------------------------------ the robust predictor
 

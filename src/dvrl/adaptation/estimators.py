@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ..data.preparation import all_or_nothing
 from ..data.rows import row_index
 from ..data.targets import ClassEncoder, TargetScaler
 from ..exceptions import DataValuationWarning
@@ -151,6 +152,7 @@ class _BaseAdapted(BaseEstimator):
 
     # ------------------------------------------------------------------ fitting
 
+    @all_or_nothing
     def fit(self, X_source: Any, y_source: Any, X_target: Any, y_target: Any) -> Self:
         """Learn what the source is worth to the target domain, and train the final predictor.
 

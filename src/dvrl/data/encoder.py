@@ -15,11 +15,9 @@ from .rows import (
     column_names,
     is_frame,
     is_instance,
-    is_pandas_frame,
     is_polars_frame,
     listed,
     row_blocks,
-    select_columns,
 )
 from .table import Table
 from .targets import SMALLEST_SPREAD, check_finite
@@ -34,30 +32,11 @@ LARGEST_FEATURE = 1e6
 
 
 def _is_only_gaps(column: Any) -> bool:
-    if is_instance(column, "polars", "Series"):
-        if column.dtype.is_float():
-            return bool((column.is_null() | column.is_nan()).all())
-        return bool(column.null_count() == len(column))
     return bool(column.isna().all())
 
 
-def _polars_numbers(column: Any) -> NDArray[np.float64] | None:
-    import polars as pl
-
-    if column.dtype == pl.Duration:
-        return _polars_float64(column.dt.total_microseconds()) / 1e6
-    if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
-        return _polars_float64(column)
-    return None
-
-
-def _polars_float64(column: Any) -> NDArray[np.float64]:
-    import polars as pl
-
-    return np.array(column.cast(pl.Float64).fill_null(float("nan")).to_numpy(), dtype=np.float64)
-
-
-def _pandas_numbers(column: Any) -> NDArray[np.float64] | None:
+def _numbers(column: Any) -> NDArray[np.float64] | None:
+    """Return a column as float64 with NaN for gaps, or None where it does not hold numbers."""
     import pandas as pd
 
     if pd.api.types.is_complex_dtype(column.dtype):
@@ -84,10 +63,6 @@ def _filled_cells(column: Any) -> list[Any] | None:
 
     Categories of a categorical column are what their owner says they are.
     """
-    if is_instance(column, "polars", "Series"):
-        import polars as pl
-
-        return column.drop_nulls().to_list() if column.dtype == pl.String else None
     import pandas as pd
 
     if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
@@ -97,19 +72,8 @@ def _filled_cells(column: Any) -> list[Any] | None:
 
 def _texts(column: Any) -> list[str] | None:
     """Cells of a column with empty strings for gaps, or None where a cell is no string."""
-    if is_instance(column, "polars", "Series"):
-        cells = column.to_list()
-    else:
-        cells = ["" if is_gap else cell for cell, is_gap in zip(column, column.isna(), strict=True)]
-    cells = ["" if cell is None else cell for cell in cells]
+    cells = ["" if is_gap else cell for cell, is_gap in zip(column, column.isna(), strict=True)]
     return cells if all(isinstance(cell, str) for cell in cells) else None
-
-
-def _numbers(column: Any) -> NDArray[np.float64] | None:
-    """Return a column as float64 with NaN for gaps, or None where it does not hold numbers."""
-    if is_instance(column, "polars", "Series"):
-        return _polars_numbers(column)
-    return _pandas_numbers(column)
 
 
 def _float64(block: Any) -> NDArray[np.float64]:
@@ -125,10 +89,9 @@ def _check_not_text(X: Any) -> None:
         )
     if isinstance(X, list | tuple):
         text = bool(X) and all(isinstance(value, str | bytes) for value in X)
-    elif is_instance(X, "pandas", "Series"):
-        text = not _is_only_gaps(X) and _numbers(X) is None
-    elif is_instance(X, "polars", "Series"):
-        text = _numbers(X) is None
+    elif is_instance(X, "pandas", "Series") or is_instance(X, "polars", "Series"):
+        column = X.to_pandas() if is_instance(X, "polars", "Series") else X
+        text = not _is_only_gaps(column) and _numbers(column) is None
     elif isinstance(X, np.ndarray) and X.ndim == 1:
         first = X[0] if X.dtype == object and X.size else None
         text = X.dtype.kind in "US" or isinstance(first, str | bytes)
@@ -467,9 +430,10 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     def _text_gaps(self, X: Any) -> list[NDArray[np.float64]]:
         """For each text column, 1 where it has a gap."""
-        columns = [column_at(X, int(position)) for position in self.text_columns_]
-        gaps = [c.isna() if is_pandas_frame(X) else c.is_null() for c in columns]
-        return [np.asarray(column, dtype=np.float64) for column in gaps]
+        return [
+            column_at(X, int(position)).isna().to_numpy(dtype=np.float64)
+            for position in self.text_columns_
+        ]
 
     def _encoded(self, matrix: Any, words: Any) -> Table:
         """Standardise a raw matrix and put the components of the words beside it."""
@@ -493,7 +457,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
     def _vectorized(self, X: Any, method: Any) -> Any:
         names = [self.column_names_[position] for position in self.other_columns_]
         try:
-            return method(self._with_typed_gaps(select_columns(X, self.other_columns_, names)))
+            return method(X.iloc[:, self.other_columns_].set_axis(names, axis="columns"))
         except Exception as error:
             cause = str(error).splitlines()[-1] if str(error) else type(error).__name__
             raise ValueError(
@@ -501,23 +465,6 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
                 "numbers, text, categories or dates, of the same kind as in the training rows, or "
                 "drop them."
             ) from error
-
-    def _with_typed_gaps(self, frame: Any) -> Any:
-        """Give Polars columns of nothing but gaps the kind that they had in training.
-
-        skrub takes such columns from pandas as they are, but fails on dates from Polars.
-        """
-        kinds = getattr(self.vectorizer_, "kind_to_columns_", None)
-        if kinds is None or not is_polars_frame(frame):
-            return frame
-        import polars as pl
-
-        dates = kinds.get("datetime", [])
-        return frame.with_columns(
-            pl.lit(None, dtype=pl.Datetime if name in dates else pl.String).alias(name)
-            for name in frame.columns
-            if _is_only_gaps(frame[name])
-        )
 
     def _vectorized_numbers(self, encoded: Any) -> list[NDArray[np.float64]]:
         parts = []
@@ -594,7 +541,7 @@ def _checked_table(X: Any, owner: Any, *, reset: bool) -> Any:
         if 0 in X.shape:
             # scikit-learn's own words for "no rows" and "no columns".
             check_array(np.empty(X.shape), estimator=owner, input_name="X")
-        return checked
+        return checked.to_pandas() if is_polars_frame(checked) else checked
     _check_not_text(X)
     array = validate_data(owner, X, reset=reset, ensure_all_finite=False)
     name = type(owner).__name__

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,30 @@ from .split import check_validation, hold_out_validation
 from .table import Table
 from .targets import ClassEncoder, TargetScaler
 
-__all__ = ["Prepared", "WeightedRows", "prepare", "shown"]
+__all__ = ["Prepared", "WeightedRows", "all_or_nothing", "prepare", "shown"]
 
 Floats = NDArray[np.float32]
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Estimator = TypeVar("Estimator")
+
+
+def all_or_nothing(
+    fit: Callable[Concatenate[Estimator, Arguments], Result],
+) -> Callable[Concatenate[Estimator, Arguments], Result]:
+    """Decorate `fit`: if it fails or is interrupted, the estimator is what it was before."""
+
+    @wraps(fit)
+    def whole(self: Estimator, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return whole
 
 
 @dataclass(frozen=True)

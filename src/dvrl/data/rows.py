@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 __all__ = ["n_rows", "row_index", "stack_rows", "take_rows"]
 
@@ -172,18 +172,6 @@ def listed(names: Sequence[Any]) -> str:
     shown = ", ".join(repr(name) for name in names[:NAMES_IN_MESSAGES])
     more = len(names) - NAMES_IN_MESSAGES
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def select_columns(X: Any, positions: NDArray[np.intp], names: Sequence[str]) -> Any:
-    """Return some columns of a frame under string names."""
-    if is_pandas_frame(X):
-        return X.iloc[:, positions].set_axis(list(names), axis=1)
-    return X.select(list(names))
-
-
-# --------------------------------------------------------------------------------------------
-# Features
-# --------------------------------------------------------------------------------------------
 
 
 def row_blocks(n: int, n_columns: int) -> Iterator[slice]:

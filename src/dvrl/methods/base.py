@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-import warnings
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from dvrl.data.preparation import Prepared, prepare
+from dvrl.data.preparation import Prepared, all_or_nothing, prepare
+from dvrl.data.task import resolve_task
 from dvrl.numerics.compilation import make_room
 
 from .utility import Utility
@@ -22,10 +21,6 @@ __all__ = ["Deadline", "Outcome", "UtilityMethod", "ValuationMethod"]
 
 Values = NDArray[np.float64]
 
-# Numbers of more different values than both are no classes, unless the caller says so.
-MOST_CLASSES = 20
-MOST_CLASSES_SHARE = 0.05
-TASKS = ("auto", "classification", "regression")
 DEFAULT_METRICS = {"classification": "log_loss", "regression": "mse"}
 
 
@@ -95,6 +90,7 @@ class ValuationMethod(BaseEstimator):
     validation_fraction: float
     random_state: Any
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Self:
         """Value the training rows.
 
@@ -131,6 +127,7 @@ class ValuationMethod(BaseEstimator):
         )
         return self._fit(data, task, seed, started)
 
+    @all_or_nothing
     def fit_prepared(self, data: Prepared, task: str) -> Self:
         """Value rows that are encoded already, such as by a comparison of several methods.
 
@@ -225,25 +222,3 @@ class UtilityMethod(ValuationMethod):
             seed=seed,
             tolerance=self._tolerance,
         )
-
-
-def resolve_task(task: str, y: Any) -> str:
-    """Task of "auto": numbers with fractions, or of many different values, are a regression."""
-    if task not in TASKS:
-        raise ValueError(f"task={task!r} is unknown; use one of {', '.join(TASKS)}.")
-    if task != "auto":
-        return task
-    if y is None:
-        return "classification"  # `prepare` has the message for this
-    labels = np.asarray(y)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about many classes, which is looked at below
-            kind = type_of_target(labels)
-    except (TypeError, ValueError):
-        return "classification"
-    if kind == "multiclass" and np.issubdtype(labels.dtype, np.number):
-        n_different = len(np.unique(labels))
-        many = n_different > MOST_CLASSES and n_different > MOST_CLASSES_SHARE * len(labels)
-        return "regression" if many else "classification"
-    return "regression" if kind.startswith("continuous") else "classification"

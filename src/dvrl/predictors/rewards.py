@@ -50,6 +50,30 @@ class Reward:
     differentiable: bool
     on_host: bool
 
+    def by_row(
+        self, targets: NDArray[np.float32], scores: NDArray[np.float32]
+    ) -> NDArray[np.float64] | None:
+        """Reward of each row, where the metric is a mean over rows; else None.
+
+        Parameters
+        ----------
+        targets, scores : (m, n_outputs) float32
+            Numbers in their scaled units, in which the rewards of rows are, too.
+        """
+        function = _BY_ROW.get(self.name)
+        if function is None:
+            return None
+        by_row: NDArray[np.float64] = function(np.float64(targets), np.float64(scores))
+        return by_row
+
+
+_BY_ROW: dict[str, Callable[[Any, Any], Any]] = {
+    "log_loss": lambda Y, scores: np.log(np.clip((Y * scores).sum(axis=1), 1e-7, None)),
+    "accuracy": lambda Y, scores: np.float64(Y.argmax(axis=1) == scores.argmax(axis=1)),
+    "mse": lambda Y, scores: -((Y - scores)[:, 0] ** 2),
+    "mae": lambda Y, scores: -np.abs(Y - scores)[:, 0],
+}
+
 
 # --- JAX rewards ------------------------------------------------------------------------------
 
