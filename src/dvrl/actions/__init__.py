@@ -7,11 +7,21 @@ report and adaptation.
 
 from __future__ import annotations
 
-from dvrl.actions.comparison import detection_scores, discovery, robust_comparison
-from dvrl.actions.explain import explain_values
-from dvrl.actions.removal import choose_fraction, prune, removal_curve
-from dvrl.actions.robust import train_robust, with_predictor
-from dvrl.predictors.weighted_fit import fit_weighted
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "choose_fraction": "dvrl.actions.removal",
+    "detection_scores": "dvrl.actions.comparison",
+    "discovery": "dvrl.actions.comparison",
+    "explain_values": "dvrl.actions.explain",
+    "fit_weighted": "dvrl.predictors.weighted_fit",
+    "prune": "dvrl.actions.removal",
+    "removal_curve": "dvrl.actions.removal",
+    "robust_comparison": "dvrl.actions.comparison",
+    "train_robust": "dvrl.actions.robust",
+    "with_predictor": "dvrl.actions.robust",
+}
 
 __all__ = [
     "choose_fraction",
@@ -25,3 +35,14 @@ __all__ = [
     "train_robust",
     "with_predictor",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a function from its file when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
