@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dvrl.actions.review import row_names
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -70,6 +68,8 @@ class Table:
         images: NDArray[np.uint8] | None,
         text: str | None,
     ) -> None:
+        from dvrl.actions.review import row_names  # its room loads scikit-learn
+
         self.order = np.argsort(rows["data_value"].to_numpy(float), kind="stable")
         self.rows = rows.iloc[self.order]
         self.fields = None if fields is None else fields.iloc[self.order]
