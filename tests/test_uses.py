@@ -412,6 +412,14 @@ def test_reasons_say_what_speaks_against_the_label():
     assert odd.endswith("is labelled 'dog' too.")
 
 
+def test_a_number_that_reads_like_the_expected_one_is_as_expected():
+    X, y = np.arange(6.0)[:, None], np.arange(1.0, 7.0)
+    valuer = _fitted(DVRLRegressor, X, y, np.linspace(0, 1, 6), y + 1e-5)
+    assert valuer.suspects(0.2)["reason"].tolist() == [
+        "Its target is 1 as the reference model expects, but its value is among the lowest 20%."
+    ]
+
+
 def test_suspects_without_a_counterpart_have_gaps():
     X, y = np.arange(4.0)[:, None], ["a", "b", "b", "b"]
     valuer = _fitted(DVRLClassifier, X, y, [0.1, 0.7, 0.8, 0.9], y)

@@ -20,6 +20,7 @@ from .data.targets import ClassEncoder, TargetScaler
 from .diagnostics.findings import Diagnostics, diagnose, warn
 from .diagnostics.label_fit import label_fit
 from .diagnostics.shrinkage import SHARES, kept_share
+from .diagnostics.suspects import label_reasons
 from .files.saved import read_saved, register
 from .learning.settings import FINAL_ROWS, SETTING_NAMES, Settings, make_settings
 from .numerics.padding import pad, padded_size
@@ -722,8 +723,16 @@ class _BaseDVRL(BaseEstimator):
         -------
         pandas.DataFrame
             With the caller's index: ``label``, ``expected_label`` (what the marginal, or without
-            one the robust predictor, expects), ``label_probability`` (by the marginal),
-            ``data_value`` and ``data_value_std``.
+            one the robust predictor, expects), ``label_probability`` (by the marginal; missing
+            without one), ``data_value``, ``data_value_std`` and ``reason`` (a sentence).
+
+            For classes, ``label_probability`` is the probability of the given label. For numbers
+            it is the probability that the target belongs to its row: that it was drawn around
+            the expected one, rather than at random from the targets of all rows.
+
+        See Also
+        --------
+        dvrl.diagnostics.suspects.explain_suspects : With similar rows in the reasons.
         """
         import pandas as pd
 
@@ -733,7 +742,7 @@ class _BaseDVRL(BaseEstimator):
         n_suspects = max(1, round(fraction * len(self.data_values_)))
         order = np.argsort(self.data_values_, kind="stable")[:n_suspects]
         expected = self.coder_.decode(self._label_scores[order])
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "label": self._labels[order],
                 "expected_label": expected,
@@ -745,6 +754,8 @@ class _BaseDVRL(BaseEstimator):
             },
             index=order if self._index is None else self._index[order],
         )
+        table["reason"] = label_reasons(table, fraction, classes=self._task == "classification")
+        return table
 
     # ------------------------------------------------------------------ keeping
 
@@ -847,7 +858,7 @@ _CLASSIFIER_EXAMPLE = """
     >>> valuation.data_values_.shape
     (200,)
     >>> valuation.suspects(fraction=0.05).shape
-    (10, 5)
+    (10, 6)
     """
 _REGRESSOR_EXAMPLE = """
     Examples

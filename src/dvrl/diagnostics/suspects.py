@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["explain_suspects"]
+__all__ = ["explain_suspects", "label_reasons"]
 
 # Targets agree when they differ by less than half a (robust) standard deviation.
 AGREEING_TARGETS = 0.5
@@ -51,11 +51,11 @@ def explain_suspects(
     Returns
     -------
     pandas.DataFrame
-        What ``valuer.suspects(fraction)`` gives, and ``nearest_agreeing``,
+        What ``valuer.suspects(fraction)`` gives, and ``nearest_agreeing`` and
         ``nearest_disagreeing`` (names of the most similar rows of high value with the same and
-        with another label; missing where there is none) and ``reason`` (a sentence). For numeric
-        targets, "the same" means less than half a robust standard deviation apart. Similarity is
-        Euclidean distance between encoded rows.
+        with another label; missing where there is none), of which the sentence in ``reason``
+        then speaks, too. For numeric targets, "the same" means less than half a robust standard
+        deviation apart. Similarity is Euclidean distance between encoded rows.
 
     Raises
     ------
@@ -80,13 +80,40 @@ def explain_suspects(
         matrix, _comparable(valuer, labels), suspects, np.sort(trusted), valuer.coder_.task
     )
     names = getattr(valuer, "_index", None)
+    reasons = table.pop("reason")
     table["nearest_agreeing"] = _names(agreeing.rows, names)
     table["nearest_disagreeing"] = _names(disagreeing.rows, names)
-    table["reason"] = [
-        _reason(row, labels, agreeing, disagreeing, number, fraction, valuer.coder_.task)
+    classes = valuer.coder_.task == "classification"
+    alike = (
+        _alike(labels, agreeing, disagreeing, number, row, classes)
         for number, row in enumerate(table.itertuples())
+    )
+    table["reason"] = [
+        f"{reason.removesuffix('.')}; {neighbour}."
+        for reason, neighbour in zip(reasons, alike, strict=True)
     ]
     return table
+
+
+def label_reasons(table: pd.DataFrame, fraction: float, *, classes: bool) -> list[str]:
+    """What the reference model says about the labels of the lowest rows.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``label``, ``expected_label`` and ``label_probability`` (which may be missing).
+    fraction : float
+        Share of all rows that the table holds.
+    classes : bool
+        Whether labels are classes rather than numbers.
+
+    Returns
+    -------
+    list of str
+        A sentence for each row.
+    """
+    columns = (table["label"], table["expected_label"], table["label_probability"])
+    return [_label_reason(*row, fraction, classes) for row in zip(*columns, strict=True)]
 
 
 def _comparable(valuer: Any, labels: NDArray[Any]) -> NDArray[Any]:
@@ -153,30 +180,22 @@ def _names(rows: NDArray[np.intp], names: Any) -> pd.Series[Any] | NDArray[Any]:
     return column.mask(rows < 0).array
 
 
-def _reason(
-    row: Any,
-    labels: NDArray[Any],
-    agreeing: _Nearest,
-    disagreeing: _Nearest,
-    number: int,
-    fraction: float,
-    task: str,
+def _label_reason(
+    label: Any, expected: Any, probability: float, fraction: float, classes: bool
 ) -> str:
-    """One sentence; `row` is a row of the table of suspects."""
-    classes = task == "classification"
-    label, expected = _written(row.label), _written(row.expected_label)
-    likely = ""
-    if classes and row.label_probability == row.label_probability:
-        likely = f" ({label} has probability {row.label_probability:.2f})"
-    what = "Labelled" if classes else "Its target is"
-    if classes and row.expected_label == row.label:
-        start = (
-            f"{what} {label} as the reference model expects{likely}, but its value is among the "
-            f"lowest {fraction:.0%}"
+    """One sentence about the label of a row."""
+    given, other = _written(label), _written(expected)
+    start = f"Labelled {given}" if classes else f"Its target is {given}"
+    # Missing (NaN) without a marginal; for numbers it means something else, see `suspects`.
+    known = classes and probability == probability
+    likely = f" ({given} has probability {probability:.2f})" if known else ""
+    # Numbers that read the same are no contradiction.
+    if label == expected or (not classes and given == other):
+        return (
+            f"{start} as the reference model expects{likely}, but its value is among the "
+            f"lowest {fraction:.0%}."
         )
-    else:
-        start = f"{what} {label}, but the reference model expects {expected}{likely}"
-    return f"{start}; {_alike(labels, agreeing, disagreeing, number, row, classes)}."
+    return f"{start}, but the reference model expects {other}{likely}."
 
 
 def _alike(
