@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,21 +32,15 @@ def fingerprint_of(engine: Engine, schedule: Schedule) -> str:
         schedule.ensemble_size,
         schedule.batch_size,
         schedule.seed,
-        schedule.patience,
         schedule.validation_share,
     ]
     digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()
 
 
-def _leaves(run: RunState) -> tuple[list[Any], Any]:
-    """Arrays of the run's members and best estimators."""
-    return jax.tree.flatten((run.members, run.best))
-
-
 def save_state(run: RunState, path: Path, fingerprint: str, engine: Engine) -> None:
     """Write all that a run needs to go on."""
-    leaves, _ = _leaves(run)
+    leaves = jax.tree.leaves(run.members)
     arrays = {f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     for name, chunks in run.history.items():
         arrays[f"history_{name}"] = np.concatenate(chunks)
@@ -56,7 +49,6 @@ def save_state(run: RunState, path: Path, fingerprint: str, engine: Engine) -> N
         "fingerprint": fingerprint,
         "iteration": run.iteration,
         "seconds": run.seconds,
-        "held_back": [list(check) for check in run.held_back],
         "n_fits": engine.n_fits,
     }
     write_archive(path, metadata=metadata, arrays=arrays)
@@ -70,11 +62,10 @@ def restore_state(run: RunState, path: Path, fingerprint: str, engine: Engine) -
             f"The checkpoint {path.name} belongs to a run with other data or settings; "
             "repeat that run's settings, or name another checkpoint file."
         )
-    leaves, structure = _leaves(run)
+    leaves, structure = jax.tree.flatten(run.members)
     restored = [jnp.asarray(archive.arrays[f"state_{i}"]) for i in range(len(leaves))]
-    run.members, run.best = jax.tree.unflatten(structure, restored)
+    run.members = jax.tree.unflatten(structure, restored)
     run.history = {name: [archive.arrays[f"history_{name}"]] for name in RECORD_NAMES}
-    run.held_back = [(int(at), float(reward)) for at, reward in archive.metadata["held_back"]]
     run.iteration = int(archive.metadata["iteration"])
     run.seconds = float(archive.metadata["seconds"])
     engine.n_fits = int(archive.metadata["n_fits"])

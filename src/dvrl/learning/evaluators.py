@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -89,15 +89,12 @@ class BlackBoxEvaluator:
     predictor : BlackBoxPredictor
     X, y : rows and labels that the predictor is fitted on
     judge : Judge
-    held_back : Judge or None
-        The validation rows that only decide when to stop.
     """
 
     predictor: BlackBoxPredictor
     X: Any
     y: Any
     judge: Judge
-    held_back: Judge | None = None
 
     def __call__(
         self,
@@ -129,12 +126,11 @@ class BlackBoxEvaluator:
         )
 
     def reward(
-        self, rows: NDArray[np.int32] | None, weights: NDArray[np.float32], *, held_back: bool
+        self, weights: NDArray[np.float32], rows: NDArray[np.int32] | None
     ) -> tuple[float, NDArray[np.float32]]:
         """See :meth:`dvrl.learning.engines.Engine.reward`."""
         numbers = np.arange(n_rows(self.X)) if rows is None else rows
-        judge = self.held_back if held_back else self.judge
-        assert judge is not None
+        judge = self.judge
         fitted = self.predictor.fit(
             take_rows(self.X, numbers), self.y[numbers], weights[: len(numbers)]
         )
@@ -153,17 +149,12 @@ class ScorerEvaluator:
     program, problem, hyper
         As in :class:`dvrl.learning.engines.FusedEngine`.
     judge : Judge
-    held_back : Judge or None
-    held_back_fields : dict of arrays or None
-        The validation fields of `problem` for the held-back rows.
     """
 
     program: Program
     problem: Problem
     hyper: Hyper
     judge: Judge
-    held_back: Judge | None = None
-    held_back_fields: dict[str, Any] | None = field(default=None)
 
     def __call__(
         self,
@@ -191,14 +182,9 @@ class ScorerEvaluator:
         return np.stack(rewards), jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
 
     def reward(
-        self, rows: NDArray[np.int32] | None, weights: NDArray[np.float32], *, held_back: bool
+        self, weights: NDArray[np.float32], rows: NDArray[np.int32] | None
     ) -> tuple[float, NDArray[np.float32]]:
         """See :meth:`dvrl.learning.engines.Engine.reward`."""
-        problem, judge = self.problem, self.judge
-        if held_back:
-            assert self.held_back is not None
-            assert self.held_back_fields is not None
-            problem, judge = problem._replace(**self.held_back_fields), self.held_back
-        _, scores = judge_weights(self.program, problem, self.hyper, rows, weights)
-        own = scores[: len(judge.Y)]
-        return float(judge.of_scores([own])[0]), own
+        _, scores = judge_weights(self.program, self.problem, self.hyper, rows, weights)
+        own = scores[: len(self.judge.Y)]
+        return float(self.judge.of_scores([own])[0]), own
