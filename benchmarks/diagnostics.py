@@ -120,9 +120,6 @@ SCENARIOS = {
         condition={"valid": 20},
         settings={**OVERFITTING, "marginal": "none", "prior": "none"},
     ),
-    "the same, some rows held back": Scenario(
-        ("overfitted",), condition={"valid": 20}, settings={**OVERFITTING, "patience": 500}
-    ),
     "no better than the marginal (large KL weight)": Scenario(
         ("no better than the marginal",), settings={"kl_weight": 1e4}
     ),

@@ -186,20 +186,6 @@ def test_many_resampled_selections(share, count):
         assert "21%" in only_message(result)
 
 
-def test_validation_overfitting():
-    history = np.linspace(-1.0, -0.5, 80) ** 3
-    history[60:] = -0.12  # still above every quarter before
-    falling = -np.abs(np.linspace(-0.3, 0.7, 80))
-    result = judge(history_reward=history, history_held_back=falling, reached_limit=False)
-    assert "overfits" in only_message(result)
-    rising = np.linspace(-0.7, -0.3, 80)
-    assert judge(history_reward=history, history_held_back=rising).messages == ()
-    # A fall within the noise is none.
-    noise = RNG.normal(size=80)
-    noisy = np.concatenate([noise[:20], noise[:20], noise[:20] + 0.01, noise[:20]])
-    assert judge(history_reward=history, history_held_back=noisy).messages == ()
-
-
 def halves_of(own: float, unseen: float, **more) -> Diagnostics:
     """Two members, rewarded by one half of 100 rows each, with gains on both halves."""
     rows = by_row()

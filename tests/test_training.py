@@ -23,7 +23,7 @@ from dvrl.files.archive import read_archive
 from dvrl.learning.engines import HostEngine
 from dvrl.learning.loop import Problem, Program, member_logits
 from dvrl.learning.policy import BASELINES
-from dvrl.learning.run import train
+from dvrl.learning.run import _validation_part, train
 from dvrl.learning.schedule import Schedule
 from dvrl.predictors.rewards import make_reward
 
@@ -171,14 +171,6 @@ def test_a_time_limit_stops_the_run():
     assert 0 < valuer.diagnostics_.n_iterations < 100_000
 
 
-def test_patience_stops_on_held_back_rows():
-    valuer = fitted(outer_iterations=20_000, patience=100, learning_rate=0.05, kl_weight=0.0)
-    assert valuer.diagnostics_.stop_reason == "plateau"
-    X, y = ROWS
-    with pytest.raises(ValueError, match="patience"):
-        DVRLClassifier(patience=5, **SHORT).fit(X, y, X_val=X[:1], y_val=y[:1])
-
-
 @pytest.mark.parametrize("preset", ["paper", "released"])
 @pytest.mark.parametrize("predictor", ["linear", "mlp"])
 def test_presets_run(preset, predictor):
@@ -205,7 +197,7 @@ def test_presets_run_for_regression(preset):
     assert np.isfinite(valuer.data_values_).all()
 
 
-@pytest.mark.parametrize("baseline", ["moving_average", "constant", "all_rows", "leave_one_out"])
+@pytest.mark.parametrize("baseline", BASELINES)
 def test_baselines_run(baseline):
     valuer = fitted(gradient="reinforce", baseline=baseline, n_selections=2)
     assert np.isfinite(valuer.history_["reward"]).all()
@@ -303,14 +295,10 @@ def test_killed_in_the_middle_of_a_write(tmp_path, last_write):
 
 # --- more ways to stop and go on ----------------------------------------------------------------
 
-STATEFUL = {
-    "moving average": {"preset": "paper", "inner_iterations": 10},
-    "held-back rows": {"patience": 50},
-}
+STATEFUL = {"preset": "paper", "inner_iterations": 10}  # keeps an average and its predictor
 
 
-@pytest.mark.parametrize("kind", STATEFUL)
-def test_all_that_a_run_remembers_survives_an_interruption(tmp_path, kind, monkeypatch):
+def test_all_that_a_run_remembers_survives_an_interruption(tmp_path, monkeypatch):
     monkeypatch.setattr("dvrl.learning.run.CHECKPOINT_SECONDS", 0.0)
     path = tmp_path / "run.checkpoint"
 
@@ -319,9 +307,9 @@ def test_all_that_a_run_remembers_survives_an_interruption(tmp_path, kind, monke
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        fitted(**STATEFUL[kind], checkpoint=path, callback=stop)
-    resumed = fitted(**STATEFUL[kind], checkpoint=path, resume=True)
-    undisturbed = fitted(**STATEFUL[kind])
+        fitted(**STATEFUL, checkpoint=path, callback=stop)
+    resumed = fitted(**STATEFUL, checkpoint=path, resume=True)
+    undisturbed = fitted(**STATEFUL)
     np.testing.assert_array_equal(resumed.data_values_, undisturbed.data_values_)
     for name, values in undisturbed.history_.items():
         np.testing.assert_array_equal(resumed.history_[name], values, err_msg=name)
@@ -449,8 +437,7 @@ WORTH = np.where(IS_GOOD, 1.5, -1.0) / N_PLAYERS  # all together: .25
 class Game:
     """In place of predictors: half of the rows add to the reward, half take from it."""
 
-    def __init__(self, held_back=()):
-        self.held_back = list(held_back)
+    def __init__(self):
         self.seen = []
 
     def __call__(self, members, rows, weights, iteration):
@@ -458,10 +445,9 @@ class Game:
         self.seen.append((rows, np.array(weights)))
         return np.einsum("mkn,mn->mk", weights, worth).astype(np.float32), ()
 
-    def reward(self, rows, weights, *, held_back):
+    def reward(self, weights, rows):
         worth = WORTH if rows is None else WORTH[rows]
-        value = self.held_back.pop(0) if held_back else float(weights @ worth)
-        return value, np.zeros((8, 2), np.float32)
+        return float(weights @ worth), np.zeros((8, 2), np.float32)
 
 
 def play(game, *, gradient="antithetic", baseline="leave_one_out", n_selections=8, **schedule):
@@ -497,35 +483,14 @@ def test_every_estimator_and_baseline_learns_the_game(gradient, baseline):
     # All values start at 1/2. Of 24 other members at most 2 did not find the good rows (a network
     # can lose all its ReLUs); even 2 of these 8 would leave a difference of .6.
     assert values[:, IS_GOOD].mean() - values[:, ~IS_GOOD].mean() > 0.5
-    assert result.n_fits == 60 * 8 * 8 + (baseline in ("constant", "all_rows"))
+    assert result.n_fits == 60 * 8 * 8 + (baseline == "all_rows")
     first = result.history["baseline"][0]
-    if baseline in ("constant", "all_rows"):
+    if baseline == "all_rows":
         np.testing.assert_allclose(result.history["baseline"], 0.25, atol=1e-6)
     elif baseline == "leave_one_out":
         np.testing.assert_allclose(first, result.history["reward"][0], atol=1e-6)
     else:
         np.testing.assert_array_equal(first, 0.0)
-
-
-def test_patience_returns_to_the_best_check():
-    checks = [0.1, 0.5, 0.3, 0.5, 0.2, 0.9, 0.9]
-    # Up to 20 iterations a check follows each one. The second is best; the fourth is no better.
-    stopped, values = play(Game(checks), patience=3, outer_iterations=20)
-    assert stopped.stop_reason == "plateau"
-    assert stopped.n_iterations == 5
-    np.testing.assert_array_equal(stopped.held_back, list(enumerate(checks[:5], 1)))
-    _, at_two = play(Game(), outer_iterations=2)
-    _, at_five = play(Game(), outer_iterations=5)
-    np.testing.assert_array_equal(values, at_two)
-    assert not np.array_equal(values, at_five)
-
-
-def test_a_late_improvement_postpones_the_end():
-    checks = [0.1, 0.0, 0.2, 0.0, 0.0, 0.0]
-    stopped, _ = play(Game(checks), patience=2, outer_iterations=20)
-    assert (stopped.stop_reason, stopped.n_iterations) == ("plateau", 5)
-    patient, _ = play(Game(checks), patience=4, outer_iterations=6)
-    assert (patient.stop_reason, patient.n_iterations) == ("iterations", 6)
 
 
 def test_members_see_the_same_batches_and_coins_in_any_ensemble():
@@ -560,7 +525,7 @@ def test_members_of_an_ensemble_are_rewarded_by_parts_of_every_class():
         schedule = Schedule(
             outer_iterations=1, ensemble_size=size, batch_size=8, seed=0, validation_share=share
         )
-        return [run._validation_part(program, problem, schedule, i) for i in range(size)]
+        return [_validation_part(program, problem, schedule, i) for i in range(size)]
 
     np.testing.assert_array_equal(parts(1, 0.5)[0], problem.validation_mask)
     np.testing.assert_array_equal(parts(2, 1.0)[1], problem.validation_mask)

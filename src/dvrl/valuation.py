@@ -79,10 +79,10 @@ _PARAMETERS_DOC = """
         How the policy's gradient is estimated: the score function, antithetic pairs of
         selections (DisARM), or exactly, through the fit of a differentiable predictor. ``"auto"``
         (default): through the fit where that is possible, else antithetic pairs.
-    baseline : "moving_average" or "constant" or "all_rows" or "leave_one_out", default=None
+    baseline : "moving_average" or "all_rows" or "leave_one_out", default=None
         What rewards are compared with (``gradient="reinforce"`` only): the average of earlier
-        rewards; the reward of a predictor trained on one unselected batch, or on all rows; the
-        other selections of the same batch.
+        rewards; the reward of a predictor trained on all rows; the other selections of the same
+        batch.
     baseline_window : int, default=None
         Length of the moving average.
     n_selections : int or "auto", default=None
@@ -128,11 +128,6 @@ _PARAMETERS_DOC = """
         needs an ensemble, a `validation_share` below 1, and a metric that is a mean over rows).
     max_seconds : float, default=None
         Time limit of the training loop.
-    patience : int, default=None
-        Hold back part of the validation rows, stop after so many outer iterations without a
-        better reward on them, and return to the best.
-    stopping_fraction : float, default=None
-        Share of the validation rows held back for `patience` (default .25).
     validation_fraction : float, default=0.2
         Share of the rows held out when `fit` gets no validation rows.
     final_predictor : object, default=None
@@ -222,8 +217,6 @@ class _BaseDVRL(BaseEstimator):
         validation_share: float | None = None,
         shrink_residual: bool | None = None,
         max_seconds: float | None = None,
-        patience: int | None = None,
-        stopping_fraction: float | None = None,
         validation_fraction: float = 0.2,
         final_predictor: Any = None,
         final_rows: str = "training",
@@ -262,8 +255,6 @@ class _BaseDVRL(BaseEstimator):
         self.validation_share = validation_share
         self.shrink_residual = shrink_residual
         self.max_seconds = max_seconds
-        self.patience = patience
-        self.stopping_fraction = stopping_fraction
         self.validation_fraction = validation_fraction
         self.final_predictor = final_predictor
         self.final_rows = final_rows
@@ -607,7 +598,6 @@ class _BaseDVRL(BaseEstimator):
             ),
             estimated_noise_rate=self.marginal_.noise_rate(data.Y, self.marginal_.train_scores_),
             kept_share=self._kept_share,
-            history_held_back=result.held_back[:, 1] if len(result.held_back) else None,
             resampled_share=float(result.history["redrawn"].mean(axis=1).sum() / n_drawn),
             # The automatic number of iterations ends a run early on purpose: it holds the policy
             # near its prior, and more would overfit the validation rows.

@@ -152,7 +152,6 @@ def diagnose(
     validation_fit: LabelFit | None = None,
     estimated_noise_rate: float | None = None,
     kept_share: float = 1.0,
-    history_held_back: ArrayLike | None = None,
     resampled_share: float = 0.0,
     reached_limit: bool = True,
     n_iterations: int,
@@ -190,12 +189,10 @@ def diagnose(
         Copied.
     kept_share : float
         See `Diagnostics`.
-    history_held_back : array-like of float, shape (h,), optional
-        Rewards, over the run, on validation rows that the policy does not learn from.
     resampled_share : float
     reached_limit : bool
-        Whether the run ended because its iterations were used up. A run that stopped by its own
-        rule counts as converged.
+        Whether the run ended because its iterations were used up. A run that ended otherwise
+        counts as converged.
     n_iterations, stop_reason, seconds, n_fits
         Copied.
 
@@ -212,7 +209,6 @@ def diagnose(
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"values has shape {values.shape}; pass one number per row.")
     history = _checked(history_reward, "history_reward")
-    held_back = None if history_held_back is None else _checked(history_held_back, "held back")
     correlation = distance = None
     if label_probability is not None:
         probability = _like(values, label_probability, "label_probability")
@@ -239,8 +235,7 @@ def diagnose(
         _members_disagree(agreement),
         _dropped(kept_share) or _no_better_than_marginal(correlation, distance, rewards),
         _many_resampled(resampled_share),
-        _validation_overfitted(history, held_back)
-        or _members_overfitted(
+        _members_overfitted(
             rewards,
             "marginal" if is_prior and reward_marginal is not None else "uniform",
             member_row_rewards,
@@ -408,24 +403,6 @@ def _many_resampled(share: float) -> str | None:
     return (
         f"{share:.0%} of the selections were empty or of a single class and were drawn again."
         " Raise batch_size or kl_weight, or give rare classes more rows."
-    )
-
-
-def _validation_overfitted(history: Floats, held_back: Floats | None) -> str | None:
-    if held_back is None or min(history.size, held_back.size) < SHORTEST_HISTORY:
-        return None
-    training = np.array_split(history, 4)
-    other = np.array_split(held_back, 4)
-    best = int(np.argmax([part.mean() for part in other]))
-    fall = other[best].mean() - other[-1].mean()
-    noise = np.hypot(standard_error(other[best]), standard_error(other[-1]))
-    falls = best < 3 and fall > NOISE_STANDARD_ERRORS * noise
-    if not falls or training[-1].mean() <= training[best].mean():
-        return None
-    return (
-        f"The run overfits the validation rows: their reward rises while that of held-back rows has"
-        f" fallen by {fall:.3g} since its best quarter. Raise kl_weight, lower outer_iterations, or"
-        " add validation rows."
     )
 
 

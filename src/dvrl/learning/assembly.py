@@ -133,33 +133,23 @@ class Assembly:
         rows : tuple
             The caller's own training rows and labels, and validation rows and labels.
         """
-        judged, held = self._split_validation(len(X_validation))
-        problem = self._problem(X, Y, differences, prior_logits)
-        problem = problem._replace(**_validation_fields(X_validation, Y_validation, judged, X))
-        held_fields = (
-            None if held is None else _validation_fields(X_validation, Y_validation, held, X)
-        )
-        program, hyper = self._program(), self._hyper(len(X), len(judged))
+        problem = self._problem(X, Y, differences, prior_logits, X_validation, Y_validation)
+        program, hyper = self._program(), self._hyper(len(X), len(X_validation))
         if self.traceable is not None and not self.reward.on_host:
-            return FusedEngine(program, problem, hyper, held_fields)
+            return FusedEngine(program, problem, hyper)
         own_X, own_y, own_X_validation, own_y_validation = rows
         original = shows_original_rows(self.predictor)
-        source = own_X_validation if original else X_validation
-
-        def judge(indices: NDArray[np.intp]) -> Judge:
-            return Judge(
-                self.reward,
-                self.coder,
-                take_rows(source, indices),
-                np.asarray(own_y_validation)[indices],
-                Y_validation[indices],
-            )
-
-        held_judge = None if held is None else judge(held)
+        shown_X = own_X_validation if original else X_validation
+        judge = Judge(
+            self.reward,
+            self.coder,
+            # A copy, of the kind that predictors get as training rows.
+            take_rows(shown_X, np.arange(len(X_validation))),
+            np.asarray(own_y_validation),
+            Y_validation,
+        )
         if self.traceable is not None:
-            evaluator: Any = ScorerEvaluator(
-                program, problem, hyper, judge(judged), held_judge, held_fields
-            )
+            evaluator: Any = ScorerEvaluator(program, problem, hyper, judge)
         else:
             evaluator = BlackBoxEvaluator(
                 BlackBoxPredictor(
@@ -167,49 +157,33 @@ class Assembly:
                 ),
                 own_X if original else X,
                 np.asarray(own_y),
-                judge(judged),
-                held_judge,
+                judge,
             )
         return HostEngine(program, problem, hyper, evaluator)
 
-    def _split_validation(self, n_rows: int) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
-        """Validation rows that give the reward, and those that decide when to stop."""
-        if self.settings.patience is None:
-            return np.arange(n_rows), None
-        n_held = round(self.settings.stopping_fraction * n_rows)
-        if not 1 <= n_held < n_rows:
-            raise ValueError(
-                f"patience holds back {self.settings.stopping_fraction:.0%} of the {n_rows} "
-                "validation rows, which leaves one part empty; pass more validation rows or "
-                "leave patience out."
-            )
-        order = np.random.default_rng(self.seed).permutation(n_rows)
-        return np.sort(order[n_held:]), np.sort(order[:n_held])
-
-    def _problem(self, X: Any, Y: Any, differences: Any, prior_logits: Any) -> Problem:
+    def _problem(
+        self,
+        X: Floats,
+        Y: Floats,
+        differences: Floats,
+        prior_logits: Floats,
+        X_validation: Floats,
+        Y_validation: Floats,
+    ) -> Problem:
         n_features = X.shape[1]
-        n_rows, n_columns = padded_size(len(X)), padded_size(n_features)
-        X, Y, differences, prior_logits, mask = jax.tree.map(
-            jnp.asarray,
-            (
-                pad(X, n_rows, n_columns),
-                pad(Y, n_rows),
-                pad(differences, n_rows),
-                pad(prior_logits, n_rows),
-                pad(np.ones(len(X), np.float32), n_rows),
-            ),
-        )
+        n_columns = padded_size(n_features)
+        n_rows, n_validation = padded_size(len(X)), padded_size(len(X_validation))
         with np.errstate(over="ignore"):  # targets of 1e300 are infinite in float32
             center, scale = np.float32(self.coder.center), np.float32(self.coder.scale)
         return Problem(
-            X=X,
-            Y=Y,
-            differences=differences,
-            prior_logits=prior_logits,
-            mask=mask,
-            X_validation=None,
-            Y_validation=None,
-            validation_mask=None,
+            X=jnp.asarray(pad(X, n_rows, n_columns)),
+            Y=jnp.asarray(pad(Y, n_rows)),
+            differences=jnp.asarray(pad(differences, n_rows)),
+            prior_logits=jnp.asarray(pad(prior_logits, n_rows)),
+            mask=jnp.asarray(pad(np.ones(len(X), np.float32), n_rows)),
+            X_validation=jnp.asarray(pad(X_validation, n_validation, n_columns)),
+            Y_validation=jnp.asarray(pad(Y_validation, n_validation)),
+            validation_mask=jnp.asarray(pad(np.ones(len(X_validation), np.float32), n_validation)),
             used_features=np.asarray(n_features),
             center=jnp.asarray(center),
             scale=jnp.asarray(scale),
@@ -271,7 +245,6 @@ class Assembly:
             batch_size=self.settings.batch_size,
             seed=self.seed,
             max_seconds=self.settings.max_seconds,
-            patience=self.settings.patience,
             checkpoint=checkpoint,
             resume=resume,
             callback=callback,
@@ -322,17 +295,6 @@ def _checked_parameters(
             "of an estimator fitted on the same columns and classes."
         )
     return params
-
-
-def _validation_fields(
-    X_validation: Floats, Y_validation: Floats, indices: NDArray[np.intp], X: Floats
-) -> dict[str, Any]:
-    n_rows = padded_size(len(indices))
-    return {
-        "X_validation": jnp.asarray(pad(X_validation[indices], n_rows, padded_size(X.shape[1]))),
-        "Y_validation": jnp.asarray(pad(Y_validation[indices], n_rows)),
-        "validation_mask": jnp.asarray(pad(np.ones(len(indices), np.float32), n_rows)),
-    }
 
 
 def shows_original_rows(predictor: Any) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,66 +13,61 @@ from ..files.archive import read_archive, write_archive
 from .engines import Engine
 from .loop import RECORD_NAMES
 from .schedule import RunState, Schedule
+from .spec import RunSpec, differences, run_spec
 
-__all__ = ["fingerprint_of", "restore_state", "save_state"]
-
-
-def fingerprint_of(engine: Engine, schedule: Schedule) -> str:
-    """Digest of all that decides the course of a run, the data included."""
-    digest = hashlib.blake2b(digest_size=16)
-    for leaf in engine.problem:
-        digest.update(np.ascontiguousarray(leaf).data)
-    hyper = {name: float(value) for name, value in engine.hyper.items()}
-    settings = [
-        repr(engine.program).split("function=")[0],
-        engine.program.reward.name,
-        hyper,
-        schedule.outer_iterations,
-        schedule.ensemble_size,
-        schedule.batch_size,
-        schedule.seed,
-        schedule.patience,
-        schedule.validation_share,
-    ]
-    digest.update(json.dumps(settings, sort_keys=True).encode())
-    return digest.hexdigest()
+__all__ = ["restore_state", "save_state", "spec_of"]
 
 
-def _leaves(run: RunState) -> tuple[list[Any], Any]:
-    """Arrays of the run's members and best estimators."""
-    return jax.tree.flatten((run.members, run.best))
+def spec_of(engine: Engine, schedule: Schedule, start: Any = None) -> RunSpec:
+    """All that decides the course of a run, the data included.
+
+    Parameters
+    ----------
+    engine : FusedEngine or HostEngine
+    schedule : Schedule
+    start : pytree, optional
+        Parameters that predictors start from.
+    """
+    return run_spec(
+        program=engine.program,
+        problem=engine.problem,
+        hyper=engine.hyper,
+        evaluator=getattr(engine, "evaluator", None),
+        schedule=schedule,
+        start=dict(enumerate(jax.tree.leaves(start))),
+    )
 
 
-def save_state(run: RunState, path: Path, fingerprint: str, engine: Engine) -> None:
+def save_state(run: RunState, path: Path, spec: RunSpec, engine: Engine) -> None:
     """Write all that a run needs to go on."""
-    leaves, _ = _leaves(run)
+    leaves = jax.tree.leaves(run.members)
     arrays = {f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     for name, chunks in run.history.items():
         arrays[f"history_{name}"] = np.concatenate(chunks)
     metadata = {
         "kind": "checkpoint",
-        "fingerprint": fingerprint,
+        "spec": spec,
         "iteration": run.iteration,
         "seconds": run.seconds,
-        "held_back": [list(check) for check in run.held_back],
         "n_fits": engine.n_fits,
     }
     write_archive(path, metadata=metadata, arrays=arrays)
 
 
-def restore_state(run: RunState, path: Path, fingerprint: str, engine: Engine) -> None:
+def restore_state(run: RunState, path: Path, spec: RunSpec, engine: Engine) -> None:
     """Go back to a saved state; it must be one of the same data and settings."""
     archive = read_archive(path)
-    if archive.metadata.get("fingerprint") != fingerprint:
+    found = archive.metadata.get("spec")
+    other = differences(found, spec) if isinstance(found, dict) else "it names no settings"
+    if other:
         raise ValueError(
-            f"The checkpoint {path.name} belongs to a run with other data or settings; "
-            "repeat that run's settings, or name another checkpoint file."
+            f"The checkpoint {path.name} belongs to another run ({other}); repeat that run's "
+            "settings and data, or name another checkpoint file."
         )
-    leaves, structure = _leaves(run)
+    leaves, structure = jax.tree.flatten(run.members)
     restored = [jnp.asarray(archive.arrays[f"state_{i}"]) for i in range(len(leaves))]
-    run.members, run.best = jax.tree.unflatten(structure, restored)
+    run.members = jax.tree.unflatten(structure, restored)
     run.history = {name: [archive.arrays[f"history_{name}"]] for name in RECORD_NAMES}
-    run.held_back = [(int(at), float(reward)) for at, reward in archive.metadata["held_back"]]
     run.iteration = int(archive.metadata["iteration"])
     run.seconds = float(archive.metadata["seconds"])
     engine.n_fits = int(archive.metadata["n_fits"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -177,16 +177,9 @@ class Engine(Protocol):
         ...
 
     def reward(
-        self,
-        weights: NDArray[np.float32],
-        rows: NDArray[np.int32] | None,
-        *,
-        held_back: bool = False,
+        self, weights: NDArray[np.float32], rows: NDArray[np.int32] | None
     ) -> tuple[float, NDArray[np.float32]]:
-        """Reward and scores of one predictor trained with soft `weights`, one for each of `rows`.
-
-        On the validation rows, or on those held back to decide when to stop.
-        """
+        """Reward and validation scores of one predictor trained with soft `weights` of `rows`."""
         ...
 
 
@@ -198,8 +191,6 @@ class FusedEngine:
     ----------
     program, problem, hyper
         See :class:`Program` and :class:`Problem`; `hyper` are numbers that need no compilation.
-    held_back : dict of arrays, optional
-        The validation fields of `problem` for the rows that only decide when to stop.
     n_fits : int
         Predictor fits so far.
     """
@@ -207,7 +198,6 @@ class FusedEngine:
     program: Program
     problem: Problem
     hyper: Hyper
-    held_back: dict[str, Any] | None = None
     n_fits: int = 0
 
     def run(
@@ -223,20 +213,11 @@ class FusedEngine:
         return members, {name: np.asarray(h)[:n_steps] for name, h in history.items()}
 
     def reward(
-        self,
-        weights: NDArray[np.float32],
-        rows: NDArray[np.int32] | None,
-        *,
-        held_back: bool = False,
+        self, weights: NDArray[np.float32], rows: NDArray[np.int32] | None
     ) -> tuple[float, NDArray[np.float32]]:
         """See :class:`Engine`."""
-        program, problem = self.program, self.problem
-        if held_back:
-            assert self.held_back is not None
-            problem = problem._replace(**self.held_back)
-        rewards, scores = judge_weights(program, problem, self.hyper, rows, weights)
         self.n_fits += 1
-        return rewards, scores
+        return judge_weights(self.program, self.problem, self.hyper, rows, weights)
 
 
 class Evaluator(Protocol):
@@ -256,11 +237,7 @@ class Evaluator(Protocol):
         ...
 
     def reward(
-        self,
-        rows: NDArray[np.int32] | None,
-        weights: NDArray[np.float32],
-        *,
-        held_back: bool,
+        self, weights: NDArray[np.float32], rows: NDArray[np.int32] | None
     ) -> tuple[float, NDArray[np.float32]]:
         """See :meth:`Engine.reward`."""
         ...
@@ -310,12 +287,8 @@ class HostEngine:
         )
 
     def reward(
-        self,
-        weights: NDArray[np.float32],
-        rows: NDArray[np.int32] | None,
-        *,
-        held_back: bool = False,
+        self, weights: NDArray[np.float32], rows: NDArray[np.int32] | None
     ) -> tuple[float, NDArray[np.float32]]:
         """See :class:`Engine`."""
         self.n_fits += 1
-        return self.evaluator.reward(rows, weights, held_back=held_back)
+        return self.evaluator.reward(weights, rows)

@@ -18,6 +18,7 @@ from ..predictors.blackbox import BlackBoxPredictor
 from ..predictors.rewards import Reward, StoredScores
 from .engines import fit_and_score, judge_weights
 from .loop import Hyper, Member, Problem, Program, iteration_keys
+from .spec import NOT_THE_COURSE
 
 __all__ = ["BlackBoxEvaluator", "Judge", "ScorerEvaluator"]
 
@@ -51,9 +52,9 @@ class Judge:
     """
 
     reward: Reward
-    coder: Any
-    X: Any
-    y: Any
+    coder: Any = field(metadata=NOT_THE_COURSE)
+    X: Any = field(metadata=NOT_THE_COURSE)
+    y: Any = field(metadata=NOT_THE_COURSE)
     Y: NDArray[np.float32]
 
     def of_scores(self, scores: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -89,15 +90,13 @@ class BlackBoxEvaluator:
     predictor : BlackBoxPredictor
     X, y : rows and labels that the predictor is fitted on
     judge : Judge
-    held_back : Judge or None
-        The validation rows that only decide when to stop.
     """
 
     predictor: BlackBoxPredictor
-    X: Any
-    y: Any
+    # The same rows as the encoded ones, whose digest is taken.
+    X: Any = field(metadata=NOT_THE_COURSE)
+    y: Any = field(metadata=NOT_THE_COURSE)
     judge: Judge
-    held_back: Judge | None = None
 
     def __call__(
         self,
@@ -129,12 +128,11 @@ class BlackBoxEvaluator:
         )
 
     def reward(
-        self, rows: NDArray[np.int32] | None, weights: NDArray[np.float32], *, held_back: bool
+        self, weights: NDArray[np.float32], rows: NDArray[np.int32] | None
     ) -> tuple[float, NDArray[np.float32]]:
         """See :meth:`dvrl.learning.engines.Engine.reward`."""
         numbers = np.arange(n_rows(self.X)) if rows is None else rows
-        judge = self.held_back if held_back else self.judge
-        assert judge is not None
+        judge = self.judge
         fitted = self.predictor.fit(
             take_rows(self.X, numbers), self.y[numbers], weights[: len(numbers)]
         )
@@ -153,17 +151,12 @@ class ScorerEvaluator:
     program, problem, hyper
         As in :class:`dvrl.learning.engines.FusedEngine`.
     judge : Judge
-    held_back : Judge or None
-    held_back_fields : dict of arrays or None
-        The validation fields of `problem` for the held-back rows.
     """
 
-    program: Program
-    problem: Problem
-    hyper: Hyper
+    program: Program = field(metadata=NOT_THE_COURSE)
+    problem: Problem = field(metadata=NOT_THE_COURSE)
+    hyper: Hyper = field(metadata=NOT_THE_COURSE)
     judge: Judge
-    held_back: Judge | None = None
-    held_back_fields: dict[str, Any] | None = field(default=None)
 
     def __call__(
         self,
@@ -191,14 +184,9 @@ class ScorerEvaluator:
         return np.stack(rewards), jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
 
     def reward(
-        self, rows: NDArray[np.int32] | None, weights: NDArray[np.float32], *, held_back: bool
+        self, weights: NDArray[np.float32], rows: NDArray[np.int32] | None
     ) -> tuple[float, NDArray[np.float32]]:
         """See :meth:`dvrl.learning.engines.Engine.reward`."""
-        problem, judge = self.problem, self.judge
-        if held_back:
-            assert self.held_back is not None
-            assert self.held_back_fields is not None
-            problem, judge = problem._replace(**self.held_back_fields), self.held_back
-        _, scores = judge_weights(self.program, problem, self.hyper, rows, weights)
-        own = scores[: len(judge.Y)]
-        return float(judge.of_scores([own])[0]), own
+        _, scores = judge_weights(self.program, self.problem, self.hyper, rows, weights)
+        own = scores[: len(self.judge.Y)]
+        return float(self.judge.of_scores([own])[0]), own

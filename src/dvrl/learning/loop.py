@@ -250,7 +250,7 @@ def improve(
 ) -> tuple[Member, Record]:
     """Phi <- phi + beta * grad of (expected reward - penalties); then update the baseline."""
     rewards = evaluation.rewards
-    baseline, baseline_state = BASELINES[program.baseline].apply(
+    baseline, baseline_state = BASELINES[program.baseline](
         rewards, member.baseline, hyper["baseline_window"]
     )
     gradient = reward_gradient(program, logits, proposal, evaluation, rewards - baseline)
@@ -264,8 +264,8 @@ def improve(
 
     penalty_gradient, divergence = jax.grad(penalties, has_aux=True)(logits)
     (descent,) = pull_back((penalty_gradient - gradient) * batch.mask)
-    updates, optimizer = optax.scale_by_adam().update(descent, member.optimizer)
-    estimator = jax.tree.map(lambda p, u: p - hyper["learning_rate"] * u, member.estimator, updates)
+    updates, optimizer = optax.adam(hyper["learning_rate"]).update(descent, member.optimizer)
+    estimator = optax.apply_updates(member.estimator, updates)
     record = {
         "reward": jnp.mean(rewards),
         "baseline": jnp.mean(baseline),

@@ -5,8 +5,8 @@ by its own coin (Yoon, Arik and Pfister, ICML 2020, section 3). Everything here 
 logits of one batch of rows and returns derivatives with respect to these logits; the network
 that produces them is the business of :mod:`dvrl.learning.network`.
 
-Baselines are ``(init, apply)`` pairs of pure functions, gradient estimators plain functions:
-adding one is one function and one line in its registry.
+Baselines and gradient estimators are plain functions. A new baseline is one function and one line
+in `BASELINES`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 __all__ = [
     "BASELINES",
-    "Baseline",
     "Selections",
     "antithetic_gradient",
     "draw_selections",
@@ -123,24 +122,6 @@ def draw_selections(
     return Selections(selected, redrawn)
 
 
-class Baseline(NamedTuple):
-    """What a reward is compared with: a pair of pure functions.
-
-    Attributes
-    ----------
-    init : callable
-        ``init(constant_reward) -> state``, a scalar.
-    apply : callable
-        ``apply(rewards, state, window) -> (baseline (n_selections,), state)``.
-    """
-
-    init: Callable[[Float[Array, ""]], Float[Array, ""]]
-    apply: Callable[
-        [Float[Array, " selections"], Float[Array, ""], Float[Array, ""]],
-        tuple[Float[Array, " selections"], Float[Array, ""]],
-    ]
-
-
 def _moving_average(
     rewards: Float[Array, " selections"], state: Float[Array, ""], window: Float[Array, ""]
 ) -> tuple[Float[Array, " selections"], Float[Array, ""]]:
@@ -149,10 +130,10 @@ def _moving_average(
     return jnp.broadcast_to(state, rewards.shape), updated
 
 
-def _constant(
+def _all_rows(
     rewards: Float[Array, " selections"], state: Float[Array, ""], window: Float[Array, ""]
 ) -> tuple[Float[Array, " selections"], Float[Array, ""]]:
-    """Reward of a predictor fitted on unselected rows, measured once before the loop."""
+    """Reward of a predictor fitted on all rows, measured once before the loop."""
     return jnp.broadcast_to(state, rewards.shape), state
 
 
@@ -164,12 +145,13 @@ def _leave_one_out(
     return others, state
 
 
-BASELINES: dict[str, Baseline] = {
-    # Algorithm 1 starts its moving average at zero.
-    "moving_average": Baseline(jnp.zeros_like, _moving_average),
-    "constant": Baseline(lambda constant: constant, _constant),
-    "all_rows": Baseline(lambda constant: constant, _constant),
-    "leave_one_out": Baseline(jnp.zeros_like, _leave_one_out),
+# From rewards (n_selections,), a state and the window of the average to what the rewards are
+# compared with, (n_selections,), and the next state. The state is one number and starts at zero,
+# as in Algorithm 1, or for "all_rows" at the reward of a predictor fitted on all rows.
+BASELINES: dict[str, Callable[..., tuple[Array, Array]]] = {
+    "moving_average": _moving_average,
+    "all_rows": _all_rows,
+    "leave_one_out": _leave_one_out,
 }
 
 

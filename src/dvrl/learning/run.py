@@ -11,9 +11,9 @@ import optax
 from numpy.typing import NDArray
 
 from ..predictors.base import Parameters
-from .checkpoint import fingerprint_of, restore_state, save_state
+from .checkpoint import restore_state, save_state, spec_of
 from .engines import MAX_CHUNK, Engine
-from .loop import RECORD_NAMES, Member, Problem, Program, member_logits, take_batch
+from .loop import RECORD_NAMES, Member, Problem, Program
 from .network import DataValueEstimator
 from .schedule import Progress, RunState, Schedule, TrainingResult
 
@@ -42,14 +42,13 @@ def _initial_members(program: Program, problem: Problem, schedule: Schedule) -> 
             zero_output=program.zero_output,
             bound=program.residual_bound,
         )
-        zeros = jax.tree.map(np.zeros_like, estimator)
         members.append(
             Member(
                 key=np.asarray(rng.integers(2**32, size=2), np.uint32),
                 validation_mask=_validation_part(program, problem, schedule, index),
                 estimator=estimator,
                 average=estimator,
-                optimizer=optax.ScaleByAdamState(np.zeros((), np.int32), zeros, zeros),
+                optimizer=optax.adam(0.0).init(estimator),
                 predictor=(
                     ()
                     if program.predictor is None
@@ -100,10 +99,10 @@ def train(
         The same for the same seed, machine and library versions, to the bit, however often the
         run was interrupted and resumed.
     """
-    fingerprint = fingerprint_of(engine, schedule) if schedule.checkpoint is not None else ""
+    spec = {} if schedule.checkpoint is None else spec_of(engine, schedule, pretrained)
     run = _start(engine, schedule, pretrained)
     if schedule.resume and schedule.checkpoint is not None and schedule.checkpoint.exists():
-        restore_state(run, schedule.checkpoint, fingerprint, engine)
+        restore_state(run, schedule.checkpoint, spec, engine)
     started = time.perf_counter() - run.seconds
     saved_at = time.perf_counter()
     interval = min(MAX_CHUNK, max(1, -(-schedule.outer_iterations // PROGRESS_STEPS)))
@@ -117,20 +116,18 @@ def train(
         run.pace = (time.perf_counter() - chunk_started) / n_steps
         for name, values in records.items():
             run.history[name].append(values)
-        _remember_best(run, engine, schedule)
         run.seconds = time.perf_counter() - started
         stop_reason = _stop_reason(run, schedule)
         if schedule.checkpoint is not None and (
             stop_reason or time.perf_counter() - saved_at > CHECKPOINT_SECONDS
         ):
-            save_state(run, schedule.checkpoint, fingerprint, engine)
+            save_state(run, schedule.checkpoint, spec, engine)
             saved_at = time.perf_counter()
         if schedule.callback is not None:
             schedule.callback(_progress(run, schedule))
     return TrainingResult(
-        estimators=run.best,
+        estimators=run.members.average,
         history={name: np.concatenate(chunks) for name, chunks in run.history.items()},
-        held_back=np.asarray(run.held_back, dtype=np.float64).reshape(-1, 2),
         n_iterations=run.iteration,
         stop_reason=stop_reason,
         seconds=run.seconds,
@@ -149,22 +146,10 @@ def _start(engine: Engine, schedule: Schedule, pretrained: Parameters | None) ->
                 members.predictor,
             )
         )
-    if engine.program.baseline in ("constant", "all_rows") and (
-        engine.program.gradient == "reinforce"
-    ):
-        members = members._replace(
-            baseline=jnp.full_like(members.baseline, _constant_reward(engine, schedule))
-        )
-    return RunState(members, members.average, {name: [] for name in RECORD_NAMES})
-
-
-def _constant_reward(engine: Engine, schedule: Schedule) -> float:
-    """Reward of a predictor trained on unselected rows: all of them, or one batch."""
-    problem = engine.problem
-    rows = _rows_of_chunk(problem, schedule, 0, 1)
-    if engine.program.baseline == "all_rows" or rows is None:
-        return engine.reward(np.asarray(problem.mask), None)[0]
-    return engine.reward(np.ones(rows.shape[-1], np.float32), rows[0, 0])[0]
+    if engine.program.baseline == "all_rows" and engine.program.gradient == "reinforce":
+        reward, _ = engine.reward(np.asarray(engine.problem.mask), None)
+        members = members._replace(baseline=jnp.full_like(members.baseline, reward))
+    return RunState(members, {name: [] for name in RECORD_NAMES})
 
 
 def _rows_of_chunk(
@@ -193,33 +178,7 @@ def _stop_reason(run: RunState, schedule: Schedule) -> str:
         return "iterations"
     if schedule.max_seconds is not None and run.seconds >= schedule.max_seconds:
         return "time"
-    if schedule.patience is not None and run.held_back:
-        best_at = max(run.held_back, key=lambda check: check[1])[0]
-        if run.iteration - best_at >= schedule.patience:
-            return "plateau"
     return ""
-
-
-def _remember_best(
-    run: RunState,
-    engine: Engine,
-    schedule: Schedule,
-) -> None:
-    """Keep the newest estimators, or those best on the held-back validation rows."""
-    if schedule.patience is None:
-        run.best = run.members.average
-        return
-    rows = _rows_of_chunk(engine.problem, schedule, 0, 1)
-    chosen = None if rows is None else rows[0, 0]
-    batch = take_batch(engine.problem, chosen)
-    logits = member_logits(
-        run.members.average, batch.X, batch.Y, batch.differences, batch.prior_logits
-    )
-    weights = np.asarray(jnp.mean(jax.nn.sigmoid(logits), axis=0) * batch.mask)
-    reward, _ = engine.reward(weights, chosen, held_back=True)
-    if not run.held_back or reward > max(value for _, value in run.held_back):
-        run.best = run.members.average
-    run.held_back.append((run.iteration, reward))
 
 
 def _progress(run: RunState, schedule: Schedule) -> Progress:

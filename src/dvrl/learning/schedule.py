@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .loop import Member
 from .network import DataValueEstimator
+from .spec import NOT_THE_COURSE
 
 __all__ = ["Progress", "RunState", "Schedule", "TrainingResult"]
 
@@ -49,8 +50,6 @@ class Schedule:
         Rows per outer iteration; all rows where there are no more than that.
     max_seconds : float or None
         Wall-clock limit, checked after every chunk of iterations.
-    patience : int or None
-        Stop after so many iterations without a better reward on the held-back validation rows.
     seed : int
     checkpoint : Path or None
     resume : bool
@@ -65,11 +64,10 @@ class Schedule:
     ensemble_size: int
     batch_size: int
     seed: int
-    max_seconds: float | None = None
-    patience: int | None = None
-    checkpoint: Path | None = None
-    resume: bool = False
-    callback: Callable[[Progress], object] | None = None
+    max_seconds: float | None = field(default=None, metadata=NOT_THE_COURSE)
+    checkpoint: Path | None = field(default=None, metadata=NOT_THE_COURSE)
+    resume: bool = field(default=False, metadata=NOT_THE_COURSE)
+    callback: Callable[[Progress], object] | None = field(default=None, metadata=NOT_THE_COURSE)
     validation_share: float = 1.0
 
 
@@ -82,10 +80,8 @@ class TrainingResult:
     estimators : DataValueEstimator
         Averaged (or last) parameters, with a leading axis of members.
     history : dict of (n_iterations, n_members) float32 arrays
-    held_back : (n_checks, 2) float64
-        Iteration and reward on the held-back validation rows, where there are any.
     n_iterations : int
-    stop_reason : {"iterations", "time", "plateau"}
+    stop_reason : {"iterations", "time"}
     seconds : float
         Over all parts of a resumed run.
     n_fits : int
@@ -95,7 +91,6 @@ class TrainingResult:
 
     estimators: DataValueEstimator
     history: dict[str, NDArray[np.float32]]
-    held_back: NDArray[np.float64]
     n_iterations: int
     stop_reason: str
     seconds: float
@@ -108,9 +103,7 @@ class RunState:
     """The mutable state of a run between chunks: all that a checkpoint must hold."""
 
     members: Member
-    best: DataValueEstimator
     history: dict[str, list[NDArray[np.float32]]]
-    held_back: list[tuple[int, float]] = field(default_factory=list)
     iteration: int = 0
     seconds: float = 0.0
     pace: float = 0.0

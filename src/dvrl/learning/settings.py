@@ -23,7 +23,7 @@ FINAL_ROWS = ("training", "both")
 CHOICES: dict[str, tuple[str, ...]] = {
     "prior": ("none", "marginal"),
     "gradient": ("auto", "reinforce", "antithetic", "through_fit"),
-    "baseline": ("moving_average", "constant", "all_rows", "leave_one_out"),
+    "baseline": ("moving_average", "all_rows", "leave_one_out"),
     "predictor_start": ("reset", "persistent"),
     "inner_optimizer": ("auto", "sgd", "adam"),
 }
@@ -49,7 +49,6 @@ REALS: dict[str, tuple[bool, tuple[str, ...]]] = {
     "residual_bound": (False, ()),
     "kl_weight": (False, ("auto",)),
     "validation_share": (True, ()),
-    "stopping_fraction": (True, ()),
 }
 
 SWITCHES = ("averaging", "shrink_residual")
@@ -84,8 +83,6 @@ class Settings:
     validation_share: float = 0.5
     shrink_residual: bool = True
     max_seconds: float | None = None
-    patience: int | None = None
-    stopping_fraction: float = 0.25
 
 
 _PAPER: dict[str, Any] = {
@@ -173,12 +170,8 @@ def _checked(settings: Settings) -> Settings:
         values[name] = _real(name, getattr(settings, name), positive, words)
     if settings.max_seconds is not None:
         values["max_seconds"] = _real("max_seconds", settings.max_seconds, True, ())
-    if settings.patience is not None:
-        values["patience"] = _count("patience", settings.patience, ())
     if values["validation_share"] > 1:
         raise ValueError("validation_share must lie above 0 and be at most 1; use .5, say.")
-    if values["stopping_fraction"] >= 1:
-        raise ValueError("stopping_fraction must lie between 0 and 1; use .25, say.")
     for name in SWITCHES:
         value = getattr(settings, name)
         if not isinstance(value, (bool, np.bool_)):
