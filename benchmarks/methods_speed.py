@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 
 from common import RESULTS, ROOT, environment, machine_note, markdown, write_section
 from data import split
-from dvrl import baselines
+from dvrl import methods as valuation_methods
 from dvrl.data.noise import flip_labels
 from dvrl.data.preparation import Prepared, prepare
 from dvrl.methods.utility import Utility
@@ -105,8 +105,8 @@ def permutations() -> list[Row]:
     return [
         against_loop(label, cls(random_state=0), warm_up, data, prefixes)
         for label, cls in (
-            ("Data Shapley", baselines.DataShapley),
-            ("Beta Shapley (16, 1)", baselines.BetaShapley),
+            ("Data Shapley", valuation_methods.DataShapley),
+            ("Beta Shapley (16, 1)", valuation_methods.BetaShapley),
         )
     ]
 
@@ -121,7 +121,7 @@ def banzhaf() -> list[Row]:
     return [
         against_loop(
             "Data Banzhaf",
-            baselines.DataBanzhaf(random_state=0),
+            valuation_methods.DataBanzhaf(random_state=0),
             {"n_subsets": 256},
             data,
             halves,
@@ -154,7 +154,7 @@ def leave_one_out() -> list[Row]:
     times = []
     for _ in range(3):
         started = time.process_time()
-        fitted = baselines.LeaveOneOut().fit_prepared(data, "classification")
+        fitted = valuation_methods.LeaveOneOut().fit_prepared(data, "classification")
         times.append(time.process_time() - started)
     return [{"fits": fitted.n_fits_, "first": times[0], "again": min(times[1:])}]
 
