@@ -142,11 +142,11 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path):
     fitted(checkpoint=path)
     kept = path.read_bytes()
     for other in ({"learning_rate": 0.5}, {"random_state": 7}, {"outer_iterations": 13}):
-        with pytest.raises(ValueError, match="other data or settings"):
+        with pytest.raises(ValueError, match="belongs to another run"):
             fitted(**other, checkpoint=path, resume=True)
     assert path.read_bytes() == kept
     X, y = ROWS
-    with pytest.raises(ValueError, match="other data or settings"):
+    with pytest.raises(ValueError, match="belongs to another run"):
         DVRLClassifier(checkpoint=path, resume=True, **SHORT).fit(X + 1, 1 - y, **VALIDATION)
 
 

@@ -21,6 +21,7 @@ __all__ = ["KIND", "restored", "save"]
 KIND = "adaptation"
 ARRAYS = ("source_weights_", "source_values_")
 FIGURES = ("message_", "n_fits_", "seconds_", "source_scale_", "n_features_in_", "_seed")
+OUTCOME = {"metric", "link", "_unit"}
 MIXTURES = ("members_", "source_only_")
 TUPLES = ("values", "sharpnesses", "ratios", "forms")
 
@@ -90,9 +91,9 @@ def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
     adapted.coder_ = coder.from_dict(metadata["coder"])
     state = metadata["outcome"]
     adapted.outcome_ = make_outcome(adapted._task, state["metric"], adapted.coder_)
-    known = vars(adapted.outcome_).keys() - {"coder"}
-    if state.keys() != known:
-        raise ValueError(f"The saved outcome holds {sorted(state)} instead of {sorted(known)}.")
+    unknown = state.keys() - OUTCOME
+    if unknown:
+        raise ValueError(f"The saved outcome is damaged: it holds {sorted(unknown)}.")
     vars(adapted.outcome_).update(state)
     adapted.row_encoder_ = _row_encoder(archive)
     for name in FIGURES:

@@ -100,7 +100,7 @@ class ClassEncoder:
 
     Examples
     --------
-    >>> from dvrl.data.encoder import ClassEncoder
+    >>> from dvrl.data.targets import ClassEncoder
     >>> coder = ClassEncoder().fit(["no", "yes", "no"])
     >>> coder.encode(["yes"])
     array([[0., 1.]], dtype=float32)
@@ -242,7 +242,7 @@ class TargetScaler:
 
     Examples
     --------
-    >>> from dvrl.data.encoder import TargetScaler
+    >>> from dvrl.data.targets import TargetScaler
     >>> scaler = TargetScaler().fit([1.0, 2.0, 3.0])
     >>> scaler.decode([[0.0]]).tolist()
     [2.0]
