@@ -52,7 +52,7 @@ from common import (
 from data import DATA
 from dvrl import DataValuationWarning
 from dvrl.adaptation import AdaptedClassifier, AdaptedRegressor
-from dvrl.experiments.adaptation import adaptation_comparison
+from dvrl.adaptation.judging import adaptation_comparison
 
 PATH = RESULTS / "adaptation.jsonl"
 DOCS = ROOT / "docs" / "adaptation.md"

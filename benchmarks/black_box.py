@@ -6,7 +6,7 @@
 
 DVRL's reward comes from a small LightGBM; the same small LightGBM, trained with the values as
 weights, is judged on test rows. *Pruned*: LightGBM with its own defaults, trained without the rows
-of lowest value; how many is what `dvrl.experiments.choose_fraction` says on the validation rows.
+of lowest value; how many is what `dvrl.actions.choose_fraction` says on the validation rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from cases import Case, Condition, make_case
 from common import RESULTS, ROOT, Ledger, option_parser, parsed, seeds_for, write_section
-from dvrl.experiments import choose_fraction, prune
+from dvrl.actions import choose_fraction, prune
 from judging import Judge, record
 from methods import DEFAULT, METHODS, REFERENCES, Valued
 from tables import (

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import Split, split
-from dvrl.encoding import FeatureEncoder
-from dvrl.experiments import flip_labels, replace_targets
+from dvrl.data.encoder import FeatureEncoder
+from dvrl.data.noise import flip_labels, replace_targets
 
 FEATURE_NOISE = ("none", "gaussian", "blank")
 # Standard deviations of the feature, and the share of a row's features that is blanked.

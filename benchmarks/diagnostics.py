@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 
 from cases import Condition, make_case
 from common import RESULTS, ROOT, Ledger, environment, option_parser, parsed, seeds, write_section
-from dvrl.experiments import flip_labels
+from dvrl.data.noise import flip_labels
 from judging import Judge, detection
 from methods import DEFAULT, fit_dvrl
 from tables import Row, mean_error, new_figure, provenance, saved, table
@@ -119,9 +119,6 @@ SCENARIOS = {
         ("overfitted", "members disagree"),
         condition={"valid": 20},
         settings={**OVERFITTING, "marginal": "none", "prior": "none"},
-    ),
-    "the same, some rows held back": Scenario(
-        ("overfitted",), condition={"valid": 20}, settings={**OVERFITTING, "patience": 500}
     ),
     "no better than the marginal (large KL weight)": Scenario(
         ("no better than the marginal",), settings={"kl_weight": 1e4}

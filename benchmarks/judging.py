@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 
 from cases import Case
 from common import Ledger, environment
-from dvrl.experiments import detection_scores, discovery
+from dvrl.actions import detection_scores, discovery
 from methods import DEFAULT, FOR_CLASSES_ONLY, TAGGED, Methods, Valued, fit_classes
 
 Values = NDArray[np.float64]

@@ -15,7 +15,8 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from cases import Case
-from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor, baselines
+from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor
+from dvrl import methods as valuation_methods
 
 Values = NDArray[np.float64]
 
@@ -40,17 +41,23 @@ TAGGED = ("default", "without marginal", "default, logistic", "marginal")
 """Methods whose values change with the default."""
 
 OTHERS: dict[str, Callable[..., Any]] = {
-    "leave-one-out": lambda **options: baselines.LeaveOneOut(**options),
-    "Data Shapley": lambda **options: baselines.DataShapley(max_seconds=MAX_SECONDS, **options),
-    "Beta Shapley": lambda **options: baselines.BetaShapley(max_seconds=MAX_SECONDS, **options),
-    "Data Banzhaf": lambda **options: baselines.DataBanzhaf(max_seconds=MAX_SECONDS, **options),
-    "AME": lambda **options: baselines.AME(max_seconds=MAX_SECONDS, **options),
-    "KNN-Shapley": lambda **options: baselines.KNNShapley(**options),
-    "Data-OOB": lambda **options: baselines.DataOOB(max_seconds=MAX_SECONDS, **options),
-    "influence": lambda **options: baselines.InfluenceFunctions(**options),
-    "gradients": lambda **options: baselines.GradientSimilarity(**options),
-    "LAVA": lambda **options: baselines.LAVA(**options),
-    "confident learning": lambda **options: baselines.ConfidentLearning(**options),
+    "leave-one-out": lambda **options: valuation_methods.LeaveOneOut(**options),
+    "Data Shapley": lambda **options: valuation_methods.DataShapley(
+        max_seconds=MAX_SECONDS, **options
+    ),
+    "Beta Shapley": lambda **options: valuation_methods.BetaShapley(
+        max_seconds=MAX_SECONDS, **options
+    ),
+    "Data Banzhaf": lambda **options: valuation_methods.DataBanzhaf(
+        max_seconds=MAX_SECONDS, **options
+    ),
+    "AME": lambda **options: valuation_methods.AME(max_seconds=MAX_SECONDS, **options),
+    "KNN-Shapley": lambda **options: valuation_methods.KNNShapley(**options),
+    "Data-OOB": lambda **options: valuation_methods.DataOOB(max_seconds=MAX_SECONDS, **options),
+    "influence": lambda **options: valuation_methods.InfluenceFunctions(**options),
+    "gradients": lambda **options: valuation_methods.GradientSimilarity(**options),
+    "LAVA": lambda **options: valuation_methods.LAVA(**options),
+    "confident learning": lambda **options: valuation_methods.ConfidentLearning(**options),
 }
 FOR_CLASSES_ONLY = ("confident learning",)
 

@@ -27,10 +27,10 @@ from sklearn.linear_model import LogisticRegression
 
 from common import RESULTS, ROOT, environment, machine_note, markdown, write_section
 from data import split
-from dvrl import baselines
-from dvrl.baselines.utility import Utility
-from dvrl.experiments import flip_labels
-from dvrl.preparation import Prepared, prepare
+from dvrl import methods as valuation_methods
+from dvrl.data.noise import flip_labels
+from dvrl.data.preparation import Prepared, prepare
+from dvrl.methods.utility import Utility
 
 PATH = RESULTS / "methods_speed.json"
 PAGE = ROOT / "docs" / "methods.md"
@@ -105,8 +105,8 @@ def permutations() -> list[Row]:
     return [
         against_loop(label, cls(random_state=0), warm_up, data, prefixes)
         for label, cls in (
-            ("Data Shapley", baselines.DataShapley),
-            ("Beta Shapley (16, 1)", baselines.BetaShapley),
+            ("Data Shapley", valuation_methods.DataShapley),
+            ("Beta Shapley (16, 1)", valuation_methods.BetaShapley),
         )
     ]
 
@@ -121,7 +121,7 @@ def banzhaf() -> list[Row]:
     return [
         against_loop(
             "Data Banzhaf",
-            baselines.DataBanzhaf(random_state=0),
+            valuation_methods.DataBanzhaf(random_state=0),
             {"n_subsets": 256},
             data,
             halves,
@@ -154,7 +154,7 @@ def leave_one_out() -> list[Row]:
     times = []
     for _ in range(3):
         started = time.process_time()
-        fitted = baselines.LeaveOneOut().fit_prepared(data, "classification")
+        fitted = valuation_methods.LeaveOneOut().fit_prepared(data, "classification")
         times.append(time.process_time() - started)
     return [{"fits": fitted.n_fits_, "first": times[0], "again": min(times[1:])}]
 
@@ -163,7 +163,7 @@ KNN = """
 import re, time, warnings
 warnings.simplefilter("ignore")
 import numpy as np
-from dvrl.baselines import KNNShapley
+from dvrl.methods import KNNShapley
 rng = np.random.default_rng(0)
 X = rng.normal(size=(101_000, 30)).astype(np.float32)
 y = (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int)

@@ -28,9 +28,9 @@ from sklearn.base import BaseEstimator
 
 from common import RESULTS, ROOT, environment, machine_note, markdown, write_section
 from data import split
-from dvrl import baselines
-from dvrl.experiments import flip_labels
-from dvrl.preparation import Prepared, prepare
+from dvrl import methods as valuation_methods
+from dvrl.data.noise import flip_labels
+from dvrl.data.preparation import Prepared, prepare
 
 PATH = RESULTS / "other_libraries.json"
 PAGE = ROOT / "docs" / "methods.md"
@@ -118,12 +118,12 @@ def by_pydvl(python: str, data: Prepared) -> dict[str, Any]:
 def ours(seed: int) -> dict[str, Any]:
     """Methods with the settings of the other side."""
     return {
-        "leave-one-out": baselines.LeaveOneOut(),
-        "KNN-Shapley": baselines.KNNShapley(NEIGHBORS),
-        "Data Shapley": baselines.DataShapley(
+        "leave-one-out": valuation_methods.LeaveOneOut(),
+        "KNN-Shapley": valuation_methods.KNNShapley(NEIGHBORS),
+        "Data Shapley": valuation_methods.DataShapley(
             n_permutations=N_PERMUTATIONS, truncation=0.0, convergence=None, random_state=seed
         ),
-        "Data Banzhaf": baselines.DataBanzhaf(
+        "Data Banzhaf": valuation_methods.DataBanzhaf(
             n_subsets=N_SUBSETS, convergence=None, random_state=seed
         ),
     }

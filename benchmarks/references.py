@@ -45,17 +45,14 @@ from common import (
     write_section,
 )
 from data import DATA, EIGHT, LOADERS, MANY_CLASSES, REGRESSIONS, TEXTS, load, split_indices
+from dvrl.actions import detection_scores
+from dvrl.data.encoder import FeatureEncoder
 from dvrl.data.folds import deal_folds
+from dvrl.data.noise import flip_labels, replace_targets
+from dvrl.data.rows import stack_rows, take_rows
+from dvrl.data.split import hold_out_validation
 from dvrl.data.table import Table
-from dvrl.encoding import (
-    ClassEncoder,
-    FeatureEncoder,
-    TargetScaler,
-    hold_out_validation,
-    stack_rows,
-    take_rows,
-)
-from dvrl.experiments import detection_scores, flip_labels, replace_targets
+from dvrl.data.targets import ClassEncoder, TargetScaler
 from dvrl.references.base import Reference, one_thread_each
 from dvrl.references.boosting import LADDER, BoostedTrees
 from dvrl.references.kinds import FAMILIES, chosen_families, make_references

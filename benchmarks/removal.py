@@ -36,8 +36,9 @@ from common import (
 )
 from data import Split, split
 from dvrl import DataValuationWarning, DVRLClassifier
-from dvrl.experiments import flip_labels, removal_curve
-from dvrl.experiments.fitting import model_by_name
+from dvrl.actions import removal_curve
+from dvrl.data.noise import flip_labels
+from dvrl.predictors.weighted_fit import model_by_name
 from methods import DEFAULT
 
 Values = NDArray[np.float64]

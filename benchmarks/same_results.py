@@ -134,7 +134,7 @@ def valued(name: str, method: str) -> dict[str, NDArray[Any]]:
     try:
         import dvrl.methods as home
     except ImportError:
-        import dvrl.baselines as home
+        import dvrl.methods as home
 
     X, y, X_val, y_val, _ = rows(name)
     given = METHODS[method]

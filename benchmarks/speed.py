@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from common import RESULTS, environment, machine_note, markdown, write_section
 from data import split
 from dvrl import DataValuationWarning, DVRLClassifier
-from dvrl.experiments import flip_labels
+from dvrl.data.noise import flip_labels
 
 PATH = RESULTS / "speed.json"
 PAPER = {"preset": "paper", "batch_size": 1000, "random_state": 0}
@@ -238,7 +238,7 @@ def note(event, seconds, **_):
     if event.startswith("/jax/core/compile"):
         spent[event] = spent.get(event, 0) + seconds
 jax.monitoring.register_event_duration_secs_listener(note)
-from dvrl.experiments.demo import run_demo
+from dvrl.cli.demonstration import run_demo
 run_demo()
 print(sum(spent.values()))
 """

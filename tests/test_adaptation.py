@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 from dvrl import AdaptedClassifier, AdaptedRegressor, DataValuationWarning, load
 from dvrl.adaptation.candidates import Candidate, Domains, augmented, draw_rows
+from dvrl.adaptation.judging import adaptation_comparison
 from dvrl.adaptation.outcomes import METRICS, make_outcome
 from dvrl.adaptation.rows import RowEncoder
 from dvrl.adaptation.selection import mix
 from dvrl.adaptation.values import density_ratio, label_agreement
 from dvrl.cli import adapting, app
-from dvrl.encoding import ClassEncoder, TargetScaler
-from dvrl.experiments.adaptation import adaptation_comparison
+from dvrl.data.targets import ClassEncoder, TargetScaler
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CHEAP = ("uniform", "label")

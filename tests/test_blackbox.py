@@ -27,7 +27,7 @@ from dvrl.predictors.blackbox import (
 
 
 def labels(*classes):
-    """Stand in for `dvrl.encoding.ClassEncoder`."""
+    """Stand in for `dvrl.data.targets.ClassEncoder`."""
     return SimpleNamespace(
         task="classification",
         classes_=np.asarray(classes),
@@ -37,7 +37,7 @@ def labels(*classes):
     )
 
 
-# Stands in for `dvrl.encoding.TargetScaler`.
+# Stands in for `dvrl.data.targets.TargetScaler`.
 TARGETS = SimpleNamespace(task="regression", n_outputs=1, center=10.0, scale=4.0)
 
 

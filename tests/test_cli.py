@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from dvrl.cli import app, compiled, inputs
 from dvrl.cli.errors import InputError
-from dvrl.cli.inputs import guess_task
 from dvrl.cli.options import Task
 from dvrl.cli.output import PlainLines, duration
+from dvrl.data.task import guess_task
 
 QUICK = ["--outer-iterations", "5", "--ensemble-size", "1"]
 
@@ -199,16 +199,18 @@ def test_demo_refuses_a_file_as_its_folder(train_csv: Path):
         ([1, 2, 3, 4, 5], Task.regression),
         (np.arange(1000) % 20, Task.classification),
         (np.arange(1000) % 21, Task.regression),
-        (np.arange(400) % 20, Task.regression),
+        (np.arange(60) % 20, Task.regression),
+        (np.arange(50) % 3, Task.classification),
         ([0.5, 1.5, 0.5, 1.5], Task.regression),
     ],
 )
 def test_guess_task(column, task):
-    assert guess_task(pd.Series(column))[0] is task
+    assert guess_task(pd.Series(column))[0] == task.value
+    assert guess_task(column)[0] == task.value
 
 
 def test_guess_task_refuses_dates():
-    with pytest.raises(InputError, match="dates"):
+    with pytest.raises(ValueError, match="dates"):
         guess_task(pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"])))
 
 

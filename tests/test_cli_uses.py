@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import dvrl
 from dvrl.cli import app
-from dvrl.experiments import flip_labels
+from dvrl.data.noise import flip_labels
 
 QUICK = ["--outer-iterations", "20", "--ensemble-size", "1"]
 
@@ -192,7 +192,7 @@ def test_bad_input_of_the_uses_is_one_sentence_and_writes_nothing(tmp_path: Path
 def test_strict_counts_for_the_uses_too(tmp_path: Path, tables, command, monkeypatch):
     import dataclasses
 
-    from dvrl.diagnostics import Diagnostics
+    from dvrl.diagnostics.findings import Diagnostics
     from dvrl.valuation import DVRLClassifier
 
     diagnose = DVRLClassifier._diagnose

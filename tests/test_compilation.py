@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dvrl import compilation
-from dvrl.compilation import make_room
+from dvrl.numerics import compilation
+from dvrl.numerics.compilation import make_room
 
 
 def test_nothing_is_dropped_while_there_is_room(tmp_path, monkeypatch):

@@ -11,9 +11,9 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 
 from dvrl import DVRLClassifier
-from dvrl.diagnostics import Diagnostics, diagnose, warn
+from dvrl.diagnostics.findings import Diagnostics, diagnose, warn
+from dvrl.diagnostics.label_fit import LabelFit, label_fit
 from dvrl.exceptions import DataValuationWarning
-from dvrl.label_fit import LabelFit, label_fit
 
 RNG = np.random.default_rng(0)
 VALUES = RNG.uniform(size=200)
@@ -186,20 +186,6 @@ def test_many_resampled_selections(share, count):
         assert "21%" in only_message(result)
 
 
-def test_validation_overfitting():
-    history = np.linspace(-1.0, -0.5, 80) ** 3
-    history[60:] = -0.12  # still above every quarter before
-    falling = -np.abs(np.linspace(-0.3, 0.7, 80))
-    result = judge(history_reward=history, history_held_back=falling, reached_limit=False)
-    assert "overfits" in only_message(result)
-    rising = np.linspace(-0.7, -0.3, 80)
-    assert judge(history_reward=history, history_held_back=rising).messages == ()
-    # A fall within the noise is none.
-    noise = RNG.normal(size=80)
-    noisy = np.concatenate([noise[:20], noise[:20], noise[:20] + 0.01, noise[:20]])
-    assert judge(history_reward=history, history_held_back=noisy).messages == ()
-
-
 def halves_of(own: float, unseen: float, **more) -> Diagnostics:
     """Two members, rewarded by one half of 100 rows each, with gains on both halves."""
     rows = by_row()
@@ -333,7 +319,7 @@ def message_of(X, y, X_val, y_val):
 def test_label_fit_is_that_of_leaving_each_row_out():
     from sklearn.linear_model import Ridge
 
-    from dvrl.label_fit import _ridge_scores
+    from dvrl.diagnostics.label_fit import _ridge_scores
 
     rng = np.random.default_rng(0)
     for n, d in ((30, 4), (20, 40)):

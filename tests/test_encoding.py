@@ -19,16 +19,10 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from dvrl.encoding import (
-    ClassEncoder,
-    FeatureEncoder,
-    TargetScaler,
-    check_validation,
-    hold_out_validation,
-    n_rows,
-    row_index,
-    take_rows,
-)
+from dvrl.data.encoder import FeatureEncoder
+from dvrl.data.rows import n_rows, row_index, take_rows
+from dvrl.data.split import check_validation, hold_out_validation
+from dvrl.data.targets import ClassEncoder, TargetScaler
 
 few = settings(max_examples=25, deadline=None)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -111,7 +105,7 @@ def test_large_offset_does_not_spoil_small_spread():
 def test_many_blocks_are_like_one(monkeypatch):
     X = np.random.default_rng(0).normal(size=(101, 3)).astype(np.float32)
     whole = FeatureEncoder().fit_transform(X)
-    monkeypatch.setattr("dvrl.encoding._BLOCK_ELEMENTS", 12)
+    monkeypatch.setattr("dvrl.data.rows.BLOCK_ELEMENTS", 12)
     assert_allclose(FeatureEncoder().fit_transform(X), whole, atol=1e-6)
 
 

@@ -87,6 +87,7 @@ def test_frames_with_categories_and_gaps_keep_their_index():
     assert list(suspects.index) == list(frame.sort_values("data_value").index[:8])
     assert set(suspects["label"]) <= {"yes", "no"}
     assert suspects["label_probability"].between(0, 1).all()
+    assert suspects["reason"].str.match(r"Labelled '(yes|no)'.*probability 0\.\d\d\).*\.$").all()
     with pytest.raises(ValueError, match="fraction"):
         valuer.suspects(fraction=0)
 

@@ -17,14 +17,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dvrl.experiments import (
-    detection_scores,
-    discovery,
-    fit_weighted,
-    flip_labels,
-    replace_targets,
-    robust_comparison,
-)
+from dvrl.actions import detection_scores, discovery, robust_comparison
+from dvrl.data.noise import flip_labels, replace_targets
+from dvrl.predictors.weighted_fit import fit_weighted
 from dvrl.report import plot_discovery, plot_history, plot_values, save_figure
 
 # ------------------------------------------------------------------------------------ noise

@@ -15,8 +15,9 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
+from dvrl.data.encoder import FeatureEncoder
 from dvrl.data.table import Table
-from dvrl.encoding import ClassEncoder, FeatureEncoder, TargetScaler
+from dvrl.data.targets import ClassEncoder, TargetScaler
 from dvrl.references import marginal as module
 from dvrl.references.marginal import Marginal
 from dvrl.references.noise import Mixture, NoiseMatrix

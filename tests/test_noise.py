@@ -1,4 +1,4 @@
-"""Planted errors that depend on the class, on the features, or sit in the features."""
+"""Planted errors that depend on the class or on the features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import make_pipeline
 
-from dvrl.experiments import add_feature_noise, blank_features, flip_border_labels, flip_label_pairs
+from dvrl.data.noise import flip_border_labels, flip_label_pairs
 
 SEEDS = st.integers(0, 2**32 - 1)
 FRACTIONS = st.floats(0, 1)
@@ -40,9 +40,6 @@ def as_objects(table) -> np.ndarray:
         return np.array(table.rows(), dtype=object)
     frame = pd.DataFrame(table).astype(object)
     return frame.where(frame.notna(), None).to_numpy()
-
-
-# ------------------------------------------------------------------------------------- labels
 
 
 @given(labels=LABELS, fraction=FRACTIONS, seed=SEEDS)
@@ -148,73 +145,3 @@ def test_border_labels_choose_the_most_likely_other_class():
 def test_border_labels_need_two_rows_of_each_class():
     with pytest.raises(ValueError, match="smallest of the 2 in y has 1"):
         flip_border_labels(np.zeros((3, 1)), [0, 0, 1], 0.5, 0)
-
-
-# ----------------------------------------------------------------------------------- features
-
-
-@pytest.mark.parametrize("container", ["array", "pandas", "polars"])
-@pytest.mark.parametrize("plant", [add_feature_noise, blank_features])
-@given(fraction=FRACTIONS, seed=SEEDS)
-def test_feature_noise_changes_exactly_the_marked_rows(plant, container, fraction, seed):
-    table = make_table(container, np.random.default_rng(1))
-    before = as_objects(table)
-    noisy, is_corrupted = plant(table, fraction, seed)
-    assert type(noisy) is type(table)
-    assert is_corrupted.sum() == round(fraction * 30)
-    assert np.array_equal((as_objects(noisy) != before).any(axis=1), is_corrupted)
-    assert np.array_equal(as_objects(table), before)
-
-
-@pytest.mark.parametrize("container", ["array", "pandas", "polars"])
-def test_feature_noise_has_the_spread_of_its_column(container):
-    table = make_table(container, np.random.default_rng(1), 5000)
-    noisy, is_corrupted = add_feature_noise(table, 0.8, 0, scale=2.0)
-    name = 0 if container == "array" else "size"
-    column = np.asarray(table[:, 0] if container == "array" else table[name])
-    changed = np.asarray(noisy[:, 0] if container == "array" else noisy[name])
-    added = (changed - column)[is_corrupted]
-    assert added.std() == pytest.approx(2.0 * column.std(), rel=0.05)
-    assert added.mean() == pytest.approx(0.0, abs=0.1)
-
-
-def test_feature_noise_changes_named_columns_only_and_keeps_gaps():
-    frame = pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": [1, 2, 3], "c": ["x", "y", "z"]})
-    noisy, _ = add_feature_noise(frame, 1.0, 0, columns=["a"])
-    assert noisy["a"].isna().tolist() == [False, True, False]
-    assert noisy["b"].tolist() == [1, 2, 3]
-    with pytest.raises(ValueError, match="no column of numbers"):
-        add_feature_noise(frame, 1.0, 0, columns=["c"])
-    with pytest.raises(ValueError, match="nobody"):
-        add_feature_noise(frame, 1.0, 0, columns=["nobody"])
-
-
-def test_blanked_features_are_gaps_in_frames_and_means_in_arrays():
-    frame = make_table("pandas", np.random.default_rng(0))
-    blanked, is_corrupted = blank_features(frame, 0.5, 0, share=0.5)
-    gaps = blanked.isna().to_numpy().sum(axis=1)
-    assert set(gaps[is_corrupted]) == {2}
-    assert set(gaps[~is_corrupted]) == {0}
-    array = np.arange(12.0).reshape(6, 2)
-    blanked, _ = blank_features(array, 1.0, 0, share=1.0)
-    assert np.array_equal(blanked, np.tile(array.mean(axis=0), (6, 1)))
-
-
-@pytest.mark.parametrize(
-    ("plant", "options", "cause"),
-    [
-        (add_feature_noise, {"fraction": 1.5}, "between 0 and 1"),
-        (add_feature_noise, {"fraction": 0.5, "scale": 0.0}, "scale"),
-        (blank_features, {"fraction": float("nan")}, "between 0 and 1"),
-        (blank_features, {"fraction": 0.5, "share": 0.0}, "share"),
-        (blank_features, {"fraction": 0.5, "columns": []}, "nothing"),
-    ],
-)
-def test_feature_noise_says_what_is_wrong(plant, options, cause):
-    with pytest.raises(ValueError, match=cause):
-        plant(np.eye(4), rng=0, **options)
-
-
-def test_feature_noise_refuses_text_arrays():
-    with pytest.raises(ValueError, match="table of numbers"):
-        add_feature_noise(np.array([["a", "b"]]), 0.5, 0)

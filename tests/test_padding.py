@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dvrl.padding import pad, padded_size
+from dvrl.numerics.padding import pad, padded_size
 
 # Written out by hand from the rule "k * 2**j with 8 < k <= 16", not computed by it.
 BUCKETS = [8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 26, 28, 30, 32, 36, 40, 44, 48, 52, 56,

@@ -11,7 +11,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import bernoulli, entropy
 
-from dvrl.policy import (
+from dvrl.learning.policy import (
     BASELINES,
     MAX_REDRAWS,
     antithetic_gradient,
@@ -57,10 +57,10 @@ def test_the_oracle_agrees_with_finite_differences():
     np.testing.assert_allclose(exact_gradient(), numeric, atol=1e-8)
 
 
-@pytest.mark.parametrize("baseline", ["moving_average", "constant", "all_rows"])
+@pytest.mark.parametrize("baseline", ["moving_average", "all_rows"])
 def test_reinforce_is_unbiased_for_baselines_from_elsewhere(baseline):
     """The expectation over one selection, with the state of the baseline anything at all."""
-    apply = BASELINES[baseline].apply
+    apply = BASELINES[baseline]
     total = np.zeros(N_ROWS)
     for subset, reward, weight in zip(SUBSETS, GAME, probabilities_of(SUBSETS), strict=True):
         rewards = jnp.array([reward])
@@ -70,10 +70,10 @@ def test_reinforce_is_unbiased_for_baselines_from_elsewhere(baseline):
     np.testing.assert_allclose(total, exact_gradient(), atol=1e-6)
 
 
-@pytest.mark.parametrize("baseline", ["leave_one_out", "moving_average", "constant"])
+@pytest.mark.parametrize("baseline", BASELINES)
 def test_reinforce_is_unbiased_for_pairs_of_selections(baseline):
     """Over all 256 pairs of independent selections; the partner's reward is the baseline."""
-    apply = BASELINES[baseline].apply
+    apply = BASELINES[baseline]
     weights = probabilities_of(SUBSETS)
     total = np.zeros(N_ROWS)
     for (i, p), (j, q) in itertools.product(enumerate(weights), repeat=2):
@@ -116,7 +116,7 @@ def test_a_baseline_from_an_antithetic_partner_would_be_biased():
     total = np.zeros(N_ROWS)
     for pair, chance in antithetic_pairs():
         rewards = jnp.array([game[tuple(partner)] for partner in pair])
-        others, _ = BASELINES["leave_one_out"].apply(rewards, jnp.float32(0), jnp.float32(1))
+        others, _ = BASELINES["leave_one_out"](rewards, jnp.float32(0), jnp.float32(1))
         total += chance * np.asarray(reinforce_gradient(pair, LOGITS, rewards - others))
     assert np.abs(total - exact_gradient()).max() > 0.05
 
@@ -142,7 +142,7 @@ def test_antithetic_pairs_have_less_variance_than_independent_ones():
     def independent(key):
         drawn = draw_two(key, False)
         rewards = drawn @ worth
-        others, _ = BASELINES["leave_one_out"].apply(rewards, jnp.float32(0), jnp.float32(1))
+        others, _ = BASELINES["leave_one_out"](rewards, jnp.float32(0), jnp.float32(1))
         return reinforce_gradient(drawn, LOGITS, rewards - others)
 
     keys = jax.random.split(jax.random.key(0), 2000)
@@ -153,11 +153,9 @@ def test_antithetic_pairs_have_less_variance_than_independent_ones():
 
 def test_moving_average_follows_algorithm_1():
     baseline = BASELINES["moving_average"]
-    state = baseline.init(jnp.float32(5.0))
-    assert float(state) == 0.0
-    expected = 0.0
+    state = expected = 0.0
     for reward in (1.0, 2.0, -1.0):
-        compared_with, state = baseline.apply(jnp.array([reward]), state, jnp.float32(20.0))
+        compared_with, state = baseline(jnp.array([reward]), state, jnp.float32(20.0))
         assert float(compared_with[0]) == pytest.approx(expected)
         expected = 19 / 20 * expected + reward / 20
     assert float(state) == pytest.approx(expected)
@@ -252,14 +250,13 @@ def selections_with_chances(n_selections):
 
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_reinforce_is_unbiased_for_groups_of_three(baseline):
-    """Over all 4096 groups; the state is what the baseline starts from after a reward of .8."""
-    init, apply = BASELINES[baseline]
+    """Over all 4096 groups."""
+    apply = BASELINES[baseline]
     groups, chances = selections_with_chances(3)
-    state = init(jnp.float32(0.8))
     rewards = jnp.asarray(GAME[groups])
 
     def estimate(selected, rewards):
-        compared_with, _ = apply(rewards, state, jnp.float32(20.0))
+        compared_with, _ = apply(rewards, jnp.float32(0.8), jnp.float32(20.0))
         return reinforce_gradient(selected, jnp.asarray(LOGITS), rewards - compared_with)
 
     estimates = jax.jit(jax.vmap(estimate))(jnp.asarray(SUBSETS[groups]), rewards)
@@ -276,14 +273,14 @@ def test_leave_one_out_has_less_variance_than_no_baseline():
 
     def spread(baseline):
         def estimate(selected, rewards):
-            compared_with, _ = BASELINES[baseline].apply(rewards, jnp.float32(0), jnp.float32(1))
+            compared_with, _ = BASELINES[baseline](rewards, jnp.float32(0), jnp.float32(1))
             return reinforce_gradient(selected, jnp.asarray(LOGITS), rewards - compared_with)
 
         estimates = np.asarray(jax.jit(jax.vmap(estimate))(selected, rewards), np.float64)
         return (chances @ estimates**2 - (chances @ estimates) ** 2).sum()
 
-    # A constant baseline of state 0 is none at all.
-    assert spread("leave_one_out") < 0.5 * spread("constant")
+    # That of all rows is none at all where its state is 0.
+    assert spread("leave_one_out") < 0.5 * spread("all_rows")
 
 
 def test_baselines_by_hand():
@@ -291,19 +288,14 @@ def test_baselines_by_hand():
     state, window = jnp.float32(0.5), jnp.float32(10.0)
     expected = {
         "moving_average": ([0.5] * 3, 0.9 * 0.5 + 0.1 * 3.0),
-        "constant": ([0.5] * 3, 0.5),
         "all_rows": ([0.5] * 3, 0.5),
         "leave_one_out": ([4.0, 3.5, 1.5], 0.5),
     }
     assert set(expected) == set(BASELINES)
     for name, (compared_with, after) in expected.items():
-        result, new_state = BASELINES[name].apply(rewards, state, window)
+        result, new_state = BASELINES[name](rewards, state, window)
         np.testing.assert_allclose(result, compared_with, rtol=1e-6, err_msg=name)
         assert float(new_state) == pytest.approx(after), name
-    starts = {name: float(BASELINES[name].init(jnp.float32(0.8))) for name in BASELINES}
-    assert starts == pytest.approx(
-        {"moving_average": 0.0, "constant": 0.8, "all_rows": 0.8, "leave_one_out": 0.0}
-    )
 
 
 def draw_with_sure_rows(n_selections, antithetic):
@@ -357,7 +349,7 @@ def test_estimates_from_draws_average_to_the_exact_gradient(estimator):
     def estimate(pair, rewards):
         if antithetic:
             return antithetic_gradient(pair, jnp.asarray(LOGITS), rewards)
-        others, _ = BASELINES["leave_one_out"].apply(rewards, jnp.float32(0), jnp.float32(1))
+        others, _ = BASELINES["leave_one_out"](rewards, jnp.float32(0), jnp.float32(1))
         return reinforce_gradient(pair, jnp.asarray(LOGITS), rewards - others)
 
     estimates = np.asarray(jax.jit(jax.vmap(estimate))(pairs, rewards), np.float64)

@@ -11,7 +11,7 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from dvrl.padding import pad
+from dvrl.numerics.padding import pad
 from dvrl.predictors.linear import INTERCEPT_PENALTY, LinearPredictor
 from dvrl.predictors.mlp import MLPPredictor
 from dvrl.predictors.traceable import final_form, fit_traceable, named_predictor

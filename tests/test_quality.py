@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor
-from dvrl.experiments import detection_scores, flip_labels, replace_targets
+from dvrl.actions import detection_scores
+from dvrl.data.noise import flip_labels, replace_targets
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 # Where the marginal is nearly perfect already, whether learning adds to it stands on an edge.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import NotFittedError
 
 from dvrl import DVRLClassifier, DVRLRegressor
 
@@ -220,3 +223,34 @@ def test_the_largest_targets_are_fitted_without_a_warning_of_numpy():
     valuer = DVRLRegressor(outer_iterations=2, ensemble_size=1, random_state=0)
     predicted = valuer.fit(X, y, X[:40], y[:40]).predict(X)
     assert np.corrcoef(predicted / 1e300, X[:, 0])[0, 1] > 0.9
+
+
+class Stopped(Exception):
+    """Raised in the middle of a fit."""
+
+
+@pytest.mark.parametrize("was_fitted", [False, True])
+def test_a_fit_that_is_interrupted_changes_nothing(was_fitted):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 3))
+    y = (X[:, 0] > 0).astype(int)
+
+    def stop(progress):
+        raise Stopped
+
+    valuer = DVRLClassifier(outer_iterations=2, ensemble_size=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if was_fitted:
+            valuer.fit(X, y, X[:30], y[:30])
+            before = valuer.predict(X), valuer.data_values_
+        valuer.set_params(callback=stop)
+        with pytest.raises(Stopped):
+            valuer.fit(X[:, :2], y, X[:30, :2], y[:30])
+    if was_fitted:
+        np.testing.assert_array_equal(valuer.predict(X), before[0])
+        np.testing.assert_array_equal(valuer.data_values_, before[1])
+    else:
+        assert not [name for name in vars(valuer) if name.endswith("_")]
+        with pytest.raises(NotFittedError):
+            valuer.predict(X)

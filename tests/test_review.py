@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from dvrl.actions.review import apply_review, read_review, row_names
 from dvrl.cli import app
-from dvrl.experiments.review import apply_review, read_review, row_names
-from dvrl.tables import read_table, write_table
+from dvrl.files.tables import read_table, write_table
 
 TABLE = (
     "\ufeffcode,amount,remark,label\r\n"

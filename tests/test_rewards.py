@@ -14,11 +14,11 @@ from hypothesis import example, given, settings
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
-from dvrl.rewards import REWARDS, StoredScores, make_reward
+from dvrl.predictors.rewards import REWARDS, StoredScores, make_reward
 
 
 class Labels:
-    """A stand-in for `dvrl.encoding.ClassEncoder`."""
+    """A stand-in for `dvrl.data.targets.ClassEncoder`."""
 
     task, center, scale = "classification", 0.0, 1.0
 
@@ -331,3 +331,21 @@ def test_many_selections_are_each_judged_right():
     )(targets, scores, mask)
     expected = np.log(scores[:, np.arange(400), labels]).mean(axis=1)
     np.testing.assert_allclose(judged, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "accuracy", "mse", "mae"])
+def test_rewards_of_rows_have_the_reward_as_their_mean(metric):
+    rng = np.random.default_rng(0)
+    if metric in ("log_loss", "accuracy"):
+        targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 50)]
+        scores = rng.dirichlet(np.ones(3), 50).astype(np.float32)
+        reward = make_reward(metric, "classification", 3)
+    else:
+        targets, scores = (rng.normal(size=(50, 1)).astype(np.float32) for _ in range(2))
+        reward = make_reward(metric, "regression", 1)
+    mean = reward.function(targets, scores, np.ones(50, np.float32), 0.0, 1.0)
+    assert reward.by_row(targets, scores).mean() == pytest.approx(float(mean), rel=1e-5)
+
+
+def test_other_rewards_are_no_means_over_rows():
+    assert make_reward("r2", "regression", 1).by_row(np.ones((3, 1)), np.ones((3, 1))) is None

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvrl.padding import pad, padded_size
-from dvrl.settings import CHOICES, PRESETS, SETTING_NAMES, Settings, make_settings
+from dvrl.learning.settings import CHOICES, PRESETS, SETTING_NAMES, Settings, make_settings
+from dvrl.numerics.padding import pad, padded_size
 
 
 def test_presets_say_what_they_are():
@@ -48,8 +48,6 @@ def test_what_the_caller_says_wins_over_the_preset():
         ("l2", float("inf")),
         ("residual_bound", -1.0),
         ("max_seconds", 0),
-        ("patience", 0),
-        ("stopping_fraction", 1.0),
         ("marginal", "woods"),
         ("gradient", "exact"),
         ("baseline", "mean"),
@@ -117,12 +115,9 @@ def test_the_released_preset_differs_from_the_paper_as_documented():
     assert differing == CHANGED_BY_THE_RELEASED_CODE
 
 
-def test_presets_leave_stopping_rules_alone():
-    for preset in PRESETS:
-        settings = make_settings(preset, {})
-        assert settings.max_seconds is None
-        assert settings.patience is None
-        assert settings.stopping_fraction == Settings().stopping_fraction
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_set_no_time_limit(preset):
+    assert make_settings(preset, {}).max_seconds is None
 
 
 def test_making_settings_changes_no_preset():
@@ -156,10 +151,8 @@ BAD_VALUES = {
     "residual_bound": [-1.0, "none"],
     "kl_weight": [-1.0, float("nan"), "large"],
     "max_seconds": [0, -5, "auto", float("inf")],
-    "patience": [0, 2.5, "auto", True],
     "averaging": ["no", 1, [True]],
     "shrink_residual": ["no", 1, 0.5],
-    "stopping_fraction": [0.0, 1.0, 3, -0.5, "some"],
 }
 # The metric is checked where it is made; see test_rewards.py.
 UNCHECKED_HERE = {"metric"}

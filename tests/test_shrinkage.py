@@ -11,9 +11,9 @@ from sklearn.datasets import load_digits
 
 import dvrl
 from dvrl import DataValuationWarning, DVRLClassifier
-from dvrl.experiments import flip_labels
-from dvrl.paired import is_positive, mean_where, standard_error
-from dvrl.shrinkage import kept_share
+from dvrl.data.noise import flip_labels
+from dvrl.diagnostics.shrinkage import kept_share
+from dvrl.numerics.paired import is_positive, mean_where, standard_error
 from dvrl.valuation import PRIOR_SHARPNESS
 
 DROPPED = "The values are the marginal's"

@@ -9,10 +9,10 @@ from sklearn.datasets import load_diabetes, load_iris
 from typer.testing import CliRunner
 
 import dvrl
-from dvrl.baselines import KNNShapley, RandomValues
 from dvrl.cli import app
 from dvrl.cli.comparing import METHOD_NAMES
-from dvrl.experiments.side_by_side import METHODS, REMOVED
+from dvrl.methods import KNNShapley, RandomValues
+from dvrl.side_by_side import METHODS, REMOVED
 
 CHEAP = ["knn_shapley", "random", "influence"]
 X, Y = load_iris(return_X_y=True)
@@ -44,7 +44,7 @@ def test_values_are_those_of_the_training_rows(result):
     np.testing.assert_array_equal(values["label"][right], Y[values.index[right]])
     assert (values["label"] != Y[values.index]).sum() == 18
     assert np.isfinite(values["KNN-Shapley"]).all()
-    rescored = dvrl.experiments.detection_scores(values["KNN-Shapley"], values["is_corrupted"])
+    rescored = dvrl.actions.detection_scores(values["KNN-Shapley"], values["is_corrupted"])
     assert rescored["auroc"] == result.table["auroc"][0]
 
 

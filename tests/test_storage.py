@@ -20,12 +20,14 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
-from dvrl.storage import _is_known, read_archive, write_archive, write_atomically
+from dvrl.files.archive import read_archive, write_archive
+from dvrl.files.atomic import write_atomically
+from dvrl.files.objects import _is_known
 
 WRITE_FOR_EVER = """
 import sys
 import numpy as np
-from dvrl.storage import write_archive
+from dvrl.files.archive import write_archive
 i = 0
 while True:
     write_archive(sys.argv[1], metadata={"i": i}, arrays={"a": np.full(200_000, i)})

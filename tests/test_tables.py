@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from dvrl.tables import copy_rows, read_table, split_target, write_table
+from dvrl.files.tables import copy_rows, read_table, split_target, write_table
 
 
 @pytest.fixture

@@ -18,11 +18,14 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dvrl import DVRLClassifier, DVRLRegressor, training
-from dvrl.policy import BASELINES
-from dvrl.rewards import make_reward
-from dvrl.storage import read_archive
-from dvrl.training import HostEngine, Problem, Program, Schedule, member_logits, train
+from dvrl import DVRLClassifier, DVRLRegressor
+from dvrl.files.archive import read_archive
+from dvrl.learning.engines import HostEngine
+from dvrl.learning.loop import Problem, Program, member_logits
+from dvrl.learning.policy import BASELINES
+from dvrl.learning.run import _validation_part, train
+from dvrl.learning.schedule import Schedule
+from dvrl.predictors.rewards import make_reward
 
 pytestmark = pytest.mark.filterwarnings("ignore::dvrl.exceptions.DataValuationWarning")
 
@@ -66,7 +69,7 @@ class Interrupted(Exception):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_run_ends_like_an_undisturbed_one(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr("dvrl.training.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("dvrl.learning.run.CHECKPOINT_SECONDS", 0.0)
     undisturbed = fitted(**KINDS[kind])
     path = tmp_path / "run.checkpoint"
 
@@ -88,7 +91,7 @@ KILLED = """
 import sys, warnings
 sys.path.insert(0, {folder!r})
 warnings.simplefilter("ignore")
-import dvrl.training
+import dvrl.learning.run
 from dvrl import DVRLClassifier
 from sklearn.datasets import make_classification
 
@@ -108,8 +111,8 @@ def test_killed_and_resumed(tmp_path):
     path = tmp_path / "run.checkpoint"
     script = KILLED.format(folder=str(tmp_path), path=str(path))
     script = script.replace("callback=tell", "callback=tell, resume=True").replace(
-        "import dvrl.training\n",
-        "import dvrl.training\ndvrl.training.CHECKPOINT_SECONDS = 0.05\n",
+        "import dvrl.learning.run\n",
+        "import dvrl.learning.run\ndvrl.learning.run.CHECKPOINT_SECONDS = 0.05\n",
     )
     for _ in range(2):
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
@@ -139,11 +142,11 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path):
     fitted(checkpoint=path)
     kept = path.read_bytes()
     for other in ({"learning_rate": 0.5}, {"random_state": 7}, {"outer_iterations": 13}):
-        with pytest.raises(ValueError, match="other data or settings"):
+        with pytest.raises(ValueError, match="belongs to another run"):
             fitted(**other, checkpoint=path, resume=True)
     assert path.read_bytes() == kept
     X, y = ROWS
-    with pytest.raises(ValueError, match="other data or settings"):
+    with pytest.raises(ValueError, match="belongs to another run"):
         DVRLClassifier(checkpoint=path, resume=True, **SHORT).fit(X + 1, 1 - y, **VALIDATION)
 
 
@@ -166,14 +169,6 @@ def test_a_time_limit_stops_the_run():
     valuer = fitted(outer_iterations=100_000, max_seconds=0.5)
     assert valuer.diagnostics_.stop_reason == "time"
     assert 0 < valuer.diagnostics_.n_iterations < 100_000
-
-
-def test_patience_stops_on_held_back_rows():
-    valuer = fitted(outer_iterations=20_000, patience=100, learning_rate=0.05, kl_weight=0.0)
-    assert valuer.diagnostics_.stop_reason == "plateau"
-    X, y = ROWS
-    with pytest.raises(ValueError, match="patience"):
-        DVRLClassifier(patience=5, **SHORT).fit(X, y, X_val=X[:1], y_val=y[:1])
 
 
 @pytest.mark.parametrize("preset", ["paper", "released"])
@@ -202,7 +197,7 @@ def test_presets_run_for_regression(preset):
     assert np.isfinite(valuer.data_values_).all()
 
 
-@pytest.mark.parametrize("baseline", ["moving_average", "constant", "all_rows", "leave_one_out"])
+@pytest.mark.parametrize("baseline", BASELINES)
 def test_baselines_run(baseline):
     valuer = fitted(gradient="reinforce", baseline=baseline, n_selections=2)
     assert np.isfinite(valuer.history_["reward"]).all()
@@ -259,11 +254,11 @@ def test_pretrained_states():
 KILLED_WRITING = """
 import os, signal, sys, warnings
 warnings.simplefilter("ignore")
-import dvrl.training
+import dvrl.learning.run
 from dvrl import DVRLClassifier
 from sklearn.datasets import make_classification
 
-dvrl.training.CHECKPOINT_SECONDS = 0.0
+dvrl.learning.run.CHECKPOINT_SECONDS = 0.0
 path, last_write = sys.argv[1], int(sys.argv[2])
 replace, writes = os.replace, []
 def replace_or_die(source, target):
@@ -300,15 +295,11 @@ def test_killed_in_the_middle_of_a_write(tmp_path, last_write):
 
 # --- more ways to stop and go on ----------------------------------------------------------------
 
-STATEFUL = {
-    "moving average": {"preset": "paper", "inner_iterations": 10},
-    "held-back rows": {"patience": 50},
-}
+STATEFUL = {"preset": "paper", "inner_iterations": 10}  # keeps an average and its predictor
 
 
-@pytest.mark.parametrize("kind", STATEFUL)
-def test_all_that_a_run_remembers_survives_an_interruption(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr("dvrl.training.CHECKPOINT_SECONDS", 0.0)
+def test_all_that_a_run_remembers_survives_an_interruption(tmp_path, monkeypatch):
+    monkeypatch.setattr("dvrl.learning.run.CHECKPOINT_SECONDS", 0.0)
     path = tmp_path / "run.checkpoint"
 
     def stop(progress):
@@ -316,9 +307,9 @@ def test_all_that_a_run_remembers_survives_an_interruption(tmp_path, kind, monke
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        fitted(**STATEFUL[kind], checkpoint=path, callback=stop)
-    resumed = fitted(**STATEFUL[kind], checkpoint=path, resume=True)
-    undisturbed = fitted(**STATEFUL[kind])
+        fitted(**STATEFUL, checkpoint=path, callback=stop)
+    resumed = fitted(**STATEFUL, checkpoint=path, resume=True)
+    undisturbed = fitted(**STATEFUL)
     np.testing.assert_array_equal(resumed.data_values_, undisturbed.data_values_)
     for name, values in undisturbed.history_.items():
         np.testing.assert_array_equal(resumed.history_[name], values, err_msg=name)
@@ -446,8 +437,7 @@ WORTH = np.where(IS_GOOD, 1.5, -1.0) / N_PLAYERS  # all together: .25
 class Game:
     """In place of predictors: half of the rows add to the reward, half take from it."""
 
-    def __init__(self, held_back=()):
-        self.held_back = list(held_back)
+    def __init__(self):
         self.seen = []
 
     def __call__(self, members, rows, weights, iteration):
@@ -455,10 +445,9 @@ class Game:
         self.seen.append((rows, np.array(weights)))
         return np.einsum("mkn,mn->mk", weights, worth).astype(np.float32), ()
 
-    def reward(self, rows, weights, *, held_back):
+    def reward(self, weights, rows):
         worth = WORTH if rows is None else WORTH[rows]
-        value = self.held_back.pop(0) if held_back else float(weights @ worth)
-        return value, np.zeros((8, 2), np.float32)
+        return float(weights @ worth), np.zeros((8, 2), np.float32)
 
 
 def play(game, *, gradient="antithetic", baseline="leave_one_out", n_selections=8, **schedule):
@@ -494,35 +483,14 @@ def test_every_estimator_and_baseline_learns_the_game(gradient, baseline):
     # All values start at 1/2. Of 24 other members at most 2 did not find the good rows (a network
     # can lose all its ReLUs); even 2 of these 8 would leave a difference of .6.
     assert values[:, IS_GOOD].mean() - values[:, ~IS_GOOD].mean() > 0.5
-    assert result.n_fits == 60 * 8 * 8 + (baseline in ("constant", "all_rows"))
+    assert result.n_fits == 60 * 8 * 8 + (baseline == "all_rows")
     first = result.history["baseline"][0]
-    if baseline in ("constant", "all_rows"):
+    if baseline == "all_rows":
         np.testing.assert_allclose(result.history["baseline"], 0.25, atol=1e-6)
     elif baseline == "leave_one_out":
         np.testing.assert_allclose(first, result.history["reward"][0], atol=1e-6)
     else:
         np.testing.assert_array_equal(first, 0.0)
-
-
-def test_patience_returns_to_the_best_check():
-    checks = [0.1, 0.5, 0.3, 0.5, 0.2, 0.9, 0.9]
-    # Up to 20 iterations a check follows each one. The second is best; the fourth is no better.
-    stopped, values = play(Game(checks), patience=3, outer_iterations=20)
-    assert stopped.stop_reason == "plateau"
-    assert stopped.n_iterations == 5
-    np.testing.assert_array_equal(stopped.held_back, list(enumerate(checks[:5], 1)))
-    _, at_two = play(Game(), outer_iterations=2)
-    _, at_five = play(Game(), outer_iterations=5)
-    np.testing.assert_array_equal(values, at_two)
-    assert not np.array_equal(values, at_five)
-
-
-def test_a_late_improvement_postpones_the_end():
-    checks = [0.1, 0.0, 0.2, 0.0, 0.0, 0.0]
-    stopped, _ = play(Game(checks), patience=2, outer_iterations=20)
-    assert (stopped.stop_reason, stopped.n_iterations) == ("plateau", 5)
-    patient, _ = play(Game(checks), patience=4, outer_iterations=6)
-    assert (patient.stop_reason, patient.n_iterations) == ("iterations", 6)
 
 
 def test_members_see_the_same_batches_and_coins_in_any_ensemble():
@@ -557,7 +525,7 @@ def test_members_of_an_ensemble_are_rewarded_by_parts_of_every_class():
         schedule = Schedule(
             outer_iterations=1, ensemble_size=size, batch_size=8, seed=0, validation_share=share
         )
-        return [training._validation_part(program, problem, schedule, i) for i in range(size)]
+        return [_validation_part(program, problem, schedule, i) for i in range(size)]
 
     np.testing.assert_array_equal(parts(1, 0.5)[0], problem.validation_mask)
     np.testing.assert_array_equal(parts(2, 1.0)[1], problem.validation_mask)

@@ -9,6 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from dvrl.files.archive import read_archive, write_archive
 from dvrl.predictors import growing
 from dvrl.predictors.trees import (
     BoostedTreesClassifier,
@@ -16,7 +17,6 @@ from dvrl.predictors.trees import (
     ForestClassifier,
     ForestRegressor,
 )
-from dvrl.storage import read_archive, write_archive
 
 CLASSIFIERS = [BoostedTreesClassifier, ForestClassifier]
 REGRESSORS = [BoostedTreesRegressor, ForestRegressor]

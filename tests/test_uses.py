@@ -16,24 +16,24 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
 from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor
-from dvrl.encoding import ClassEncoder, FeatureEncoder, TargetScaler
-from dvrl.experiments import (
+from dvrl.actions import (
     choose_fraction,
-    explain_suspects,
     explain_values,
-    flip_labels,
     prune,
     removal_curve,
     robust_comparison,
     train_robust,
 )
-from dvrl.experiments import suspects as suspects_module
-from dvrl.experiments.fitting import (
+from dvrl.data.encoder import FeatureEncoder, with_encoding
+from dvrl.data.noise import flip_labels
+from dvrl.data.targets import ClassEncoder, TargetScaler
+from dvrl.diagnostics import suspects as suspects_module
+from dvrl.diagnostics.suspects import explain_suspects
+from dvrl.predictors.weighted_fit import (
     MODEL_NAMES,
     log_likelihood,
     model_by_name,
     row_scores,
-    with_encoding,
 )
 
 # ------------------------------------------------------------------------------------ removal
@@ -410,6 +410,14 @@ def test_reasons_say_what_speaks_against_the_label():
     )
     assert odd.startswith("Labelled 'dog' as the reference model expects")
     assert odd.endswith("is labelled 'dog' too.")
+
+
+def test_a_number_that_reads_like_the_expected_one_is_as_expected():
+    X, y = np.arange(6.0)[:, None], np.arange(1.0, 7.0)
+    valuer = _fitted(DVRLRegressor, X, y, np.linspace(0, 1, 6), y + 1e-5)
+    assert valuer.suspects(0.2)["reason"].tolist() == [
+        "Its target is 1 as the reference model expects, but its value is among the lowest 20%."
+    ]
 
 
 def test_suspects_without_a_counterpart_have_gaps():

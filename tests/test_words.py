@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from dvrl import DVRLClassifier
 from dvrl.data import words as words_module
+from dvrl.data.encoder import FeatureEncoder
 from dvrl.data.words import WordEncoder, is_text
-from dvrl.encoding import FeatureEncoder
-from dvrl.storage import read_archive, write_archive
+from dvrl.files.archive import read_archive, write_archive
 
 GOOD = ("great", "lovely", "moving", "funny")
 BAD = ("dull", "awful", "boring", "silly")

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dvrl.adaptation import AdaptedClassifier, AdaptedRegressor
     from dvrl.exceptions import DataValuationWarning
-    from dvrl.experiments.side_by_side import compare
-    from dvrl.valuation import DVRLClassifier, DVRLRegressor, load
+    from dvrl.loading import load
+    from dvrl.side_by_side import compare
+    from dvrl.valuation import DVRLClassifier, DVRLRegressor
 
     __version__: str
 
@@ -35,8 +36,8 @@ _HOMES = {
     "AdaptedRegressor": "dvrl.adaptation",
     "DVRLClassifier": "dvrl.valuation",
     "DVRLRegressor": "dvrl.valuation",
-    "compare": "dvrl.experiments.side_by_side",
-    "load": "dvrl.valuation",
+    "compare": "dvrl.side_by_side",
+    "load": "dvrl.loading",
     "DataValuationWarning": "dvrl.exceptions",
 }
 

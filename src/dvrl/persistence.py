@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -11,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from .diagnostics import Diagnostics
-from .encoding import ClassEncoder, TargetScaler
+from .data.targets import ClassEncoder, TargetScaler
+from .diagnostics.findings import Diagnostics
+from .files.archive import Archive, with_prefix, write_archive
 from .references.marginal import Marginal
-from .storage import Archive, read_archive, with_prefix, write_archive
 
 __all__ = [
-    "ADAPTATION",
-    "load",
+    "KIND",
     "plain_array",
     "read_index",
+    "restored",
     "save",
     "split_params",
 ]
 
-# Kinds of files.
-KIND, ADAPTATION = "valuation", "adaptation"
+# The kind of file.
+KIND = "valuation"
 # The predictor of a table with texts.
 WORDS = "linear on words"
 FITTED_ARRAYS = ("data_values_", "data_values_std_", "marginal_values_", "_label_scores")
@@ -88,43 +89,16 @@ def save(estimator: Any, path: Path, *, with_rows: bool) -> None:
     write_archive(path, metadata=metadata, arrays=arrays | predictor_arrays, objects=objects)
 
 
-def load(path: Path, *, trusted: tuple[str, ...] = ()) -> Any:
-    """Read what :func:`save` wrote.
-
-    Raises
-    ------
-    ValueError
-        If the file holds something else.
-    """
-    archive = read_archive(path, trusted=trusted)
-    kind = archive.metadata.get("kind")
-    if kind not in (KIND, ADAPTATION):
-        raise ValueError(
-            f"{path.name} is no saved estimator but a {kind or 'foreign'} file; "
-            "name a file written by save."
-        )
-    from .adaptation.persistence import restored as restored_adaptation
-
-    try:
-        return _restored(archive) if kind == KIND else restored_adaptation(archive)
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError) as error:
-        raise ValueError(
-            f"{path.name} is damaged, or was written by another version of dvrl "
-            f"({type(error).__name__}: {error}); write it again."
-        ) from error
-
-
-def _restored(archive: Archive) -> Any:
-    """Make the estimator of what :func:`save` wrote."""
+def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
+    """Make the estimator, one of some classes, of what :func:`save` wrote."""
     import jax
     import jax.numpy as jnp
 
-    from . import valuation
-    from .estimator import DataValueEstimator
+    from .learning.network import DataValueEstimator
 
     metadata = archive.metadata
     params = dict(metadata["params"]) | with_prefix(archive.objects, "param_")
-    estimator = getattr(valuation, metadata["class"])(**params)
+    estimator = classes[metadata["class"]](**params)
     coder = ClassEncoder if estimator._task == "classification" else TargetScaler
     estimator.coder_ = coder.from_dict(metadata["coder"])
     estimator.encoder_ = archive.objects["encoder"]

@@ -1,7 +1,7 @@
 """``DVRLClassifier`` and ``DVRLRegressor``: data valuation as scikit-learn meta-estimators.
 
 The estimators only put the pieces together: encode, ask the marginal, train, value, diagnose, fit
-the robust predictor. What happens in between is in :mod:`dvrl.training`.
+the robust predictor. What happens in between is in :mod:`dvrl.learning.loop`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from .diagnostics import Diagnostics, diagnose, warn
-from .encoding import ClassEncoder, TargetScaler
-from .label_fit import label_fit
-from .padding import pad, padded_size
-from .preparation import Prepared, WeightedRows, prepare, shown
+from .data.preparation import Prepared, WeightedRows, all_or_nothing, prepare, shown
+from .data.targets import ClassEncoder, TargetScaler
+from .diagnostics.findings import Diagnostics, diagnose, warn
+from .diagnostics.label_fit import label_fit
+from .diagnostics.shrinkage import SHARES, kept_share
+from .diagnostics.suspects import label_reasons
+from .files.saved import read_saved, register
+from .learning.settings import FINAL_ROWS, SETTING_NAMES, Settings, make_settings
+from .numerics.padding import pad, padded_size
+from .persistence import KIND, restored, save
 from .references.marginal import Marginal, check_kind
-from .settings import FINAL_ROWS, SETTING_NAMES, Settings, make_settings
-from .shrinkage import SHARES, kept_share
 
-__all__ = ["DVRLClassifier", "DVRLRegressor", "load"]
+__all__ = ["DVRLClassifier", "DVRLRegressor"]
 
 Floats = NDArray[np.float32]
 
@@ -76,10 +79,10 @@ _PARAMETERS_DOC = """
         How the policy's gradient is estimated: the score function, antithetic pairs of
         selections (DisARM), or exactly, through the fit of a differentiable predictor. ``"auto"``
         (default): through the fit where that is possible, else antithetic pairs.
-    baseline : "moving_average" or "constant" or "all_rows" or "leave_one_out", default=None
+    baseline : "moving_average" or "all_rows" or "leave_one_out", default=None
         What rewards are compared with (``gradient="reinforce"`` only): the average of earlier
-        rewards; the reward of a predictor trained on one unselected batch, or on all rows; the
-        other selections of the same batch.
+        rewards; the reward of a predictor trained on all rows; the other selections of the same
+        batch.
     baseline_window : int, default=None
         Length of the moving average.
     n_selections : int or "auto", default=None
@@ -125,11 +128,6 @@ _PARAMETERS_DOC = """
         needs an ensemble, a `validation_share` below 1, and a metric that is a mean over rows).
     max_seconds : float, default=None
         Time limit of the training loop.
-    patience : int, default=None
-        Hold back part of the validation rows, stop after so many outer iterations without a
-        better reward on them, and return to the best.
-    stopping_fraction : float, default=None
-        Share of the validation rows held back for `patience` (default .25).
     validation_fraction : float, default=0.2
         Share of the rows held out when `fit` gets no validation rows.
     final_predictor : object, default=None
@@ -144,7 +142,7 @@ _PARAMETERS_DOC = """
         Go on from `checkpoint` where it exists. The result is the same, to the bit, as that of a
         run that was never interrupted.
     callback : callable, default=None
-        Called with a :class:`dvrl.training.Progress` after each chunk of outer iterations.
+        Called with a :class:`dvrl.learning.schedule.Progress` after each chunk of outer iterations.
     n_jobs : int, default=None
         Black-box fits, and threads of the marginal's forest, at once (joblib).
     random_state : int, RandomState or None, default=None
@@ -219,8 +217,6 @@ class _BaseDVRL(BaseEstimator):
         validation_share: float | None = None,
         shrink_residual: bool | None = None,
         max_seconds: float | None = None,
-        patience: int | None = None,
-        stopping_fraction: float | None = None,
         validation_fraction: float = 0.2,
         final_predictor: Any = None,
         final_rows: str = "training",
@@ -259,8 +255,6 @@ class _BaseDVRL(BaseEstimator):
         self.validation_share = validation_share
         self.shrink_residual = shrink_residual
         self.max_seconds = max_seconds
-        self.patience = patience
-        self.stopping_fraction = stopping_fraction
         self.validation_fraction = validation_fraction
         self.final_predictor = final_predictor
         self.final_rows = final_rows
@@ -273,6 +267,7 @@ class _BaseDVRL(BaseEstimator):
 
     # ------------------------------------------------------------------ fitting
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Self:
         """Learn what every training row is worth, and train the robust predictor.
 
@@ -342,7 +337,7 @@ class _BaseDVRL(BaseEstimator):
 
     def _learn(self, settings: Settings, data: Prepared, seed: int) -> None:
         """Train the data value estimators."""
-        from .assembly import Assembly
+        from .learning.assembly import Assembly
 
         self._prior = settings.prior == "marginal"
         differences = self.marginal_.differences(data.Y, self.marginal_.train_scores_)
@@ -415,7 +410,7 @@ class _BaseDVRL(BaseEstimator):
 
     def _members_log_odds(self, X: Floats, Y: Floats, scores: Floats) -> NDArray[np.float64]:
         """Log-odds (n_members, n_rows) of encoded rows, with all that was learned."""
-        from .training import member_logits
+        from .learning.loop import member_logits
 
         differences = self.marginal_.differences(Y, scores)
         prior = self._prior_logits(Y, scores)
@@ -488,7 +483,7 @@ class _BaseDVRL(BaseEstimator):
         Judged with the penalty of the predictor that is trained with the values in the end, which
         is less stiff than that of the loop.
         """
-        from .assembly import final_l2
+        from .learning.assembly import final_l2
         from .predictors.traceable import fit_traceable
 
         self._kept_share = 1.0
@@ -537,7 +532,7 @@ class _BaseDVRL(BaseEstimator):
 
     def _rewarding_rows(self) -> NDArray[np.bool_]:
         """Validation rows (n_members, n_validation_rows) that rewarded each member."""
-        from .training import FusedEngine
+        from .learning.engines import FusedEngine
 
         used = np.asarray(self._engine.problem.validation_mask) > 0
         rewarding = self._result.validation_masks[:, used] > 0
@@ -603,7 +598,6 @@ class _BaseDVRL(BaseEstimator):
             ),
             estimated_noise_rate=self.marginal_.noise_rate(data.Y, self.marginal_.train_scores_),
             kept_share=self._kept_share,
-            history_held_back=result.held_back[:, 1] if len(result.held_back) else None,
             resampled_share=float(result.history["redrawn"].mean(axis=1).sum() / n_drawn),
             # The automatic number of iterations ends a run early on purpose: it holds the policy
             # near its prior, and more would overfit the validation rows.
@@ -624,22 +618,15 @@ class _BaseDVRL(BaseEstimator):
 
     def _row_rewards(self, scores: Floats) -> NDArray[np.float64] | None:
         """Reward of each validation row, for metrics that are means over rows."""
-        name = self._engine.program.reward.name
         mask = np.asarray(self._engine.problem.validation_mask) > 0
-        Y = np.asarray(self._engine.problem.Y_validation)[mask].astype(np.float64)
-        scores = scores[: len(mask)][mask[: len(scores)]].astype(np.float64)
-        if name == "log_loss":
-            return np.log(np.clip((Y * scores).sum(axis=1), 1e-7, None))
-        if name == "accuracy":
-            return (Y.argmax(axis=1) == scores.argmax(axis=1)).astype(np.float64)
-        if name == "mse":
-            return -((Y - scores)[:, 0] ** 2)
-        return None
+        targets = np.asarray(self._engine.problem.Y_validation)[mask]
+        scores = scores[: len(mask)][mask[: len(scores)]]
+        return self._engine.program.reward.by_row(targets, scores)
 
     # ------------------------------------------------------------------ the robust predictor
 
     def _fit_final(self, settings: Settings, X: Any, data: Prepared, seed: int) -> None:
-        from .assembly import fit_final_predictor
+        from .learning.assembly import fit_final_predictor
 
         chosen = self.predictor if self.final_predictor is None else self.final_predictor
         self.predictor_, self._sees = fit_final_predictor(
@@ -726,8 +713,16 @@ class _BaseDVRL(BaseEstimator):
         -------
         pandas.DataFrame
             With the caller's index: ``label``, ``expected_label`` (what the marginal, or without
-            one the robust predictor, expects), ``label_probability`` (by the marginal),
-            ``data_value`` and ``data_value_std``.
+            one the robust predictor, expects), ``label_probability`` (by the marginal; missing
+            without one), ``data_value``, ``data_value_std`` and ``reason`` (a sentence).
+
+            For classes, ``label_probability`` is the probability of the given label. For numbers
+            it is the probability that the target belongs to its row: that it was drawn around
+            the expected one, rather than at random from the targets of all rows.
+
+        See Also
+        --------
+        dvrl.diagnostics.suspects.explain_suspects : With similar rows in the reasons.
         """
         import pandas as pd
 
@@ -737,7 +732,7 @@ class _BaseDVRL(BaseEstimator):
         n_suspects = max(1, round(fraction * len(self.data_values_)))
         order = np.argsort(self.data_values_, kind="stable")[:n_suspects]
         expected = self.coder_.decode(self._label_scores[order])
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "label": self._labels[order],
                 "expected_label": expected,
@@ -749,6 +744,8 @@ class _BaseDVRL(BaseEstimator):
             },
             index=order if self._index is None else self._index[order],
         )
+        table["reason"] = label_reasons(table, fraction, classes=self._task == "classification")
+        return table
 
     # ------------------------------------------------------------------ keeping
 
@@ -769,8 +766,6 @@ class _BaseDVRL(BaseEstimator):
         ValueError
             If there are no other reference models.
         """
-        from .persistence import save
-
         check_is_fitted(self)
         save(self, Path(path), with_rows=with_rows)
 
@@ -785,7 +780,7 @@ class _BaseDVRL(BaseEstimator):
             Types outside scikit-learn, skrub and dvrl that the file may create, such as those of
             a black-box predictor; the error names them.
         """
-        loaded = load(path, trusted=trusted)
+        loaded = read_saved(path, trusted=trusted)
         if not isinstance(loaded, cls):
             raise ValueError(f"{path} holds a {type(loaded).__name__}; load it with dvrl.load.")
         return loaded
@@ -853,7 +848,7 @@ _CLASSIFIER_EXAMPLE = """
     >>> valuation.data_values_.shape
     (200,)
     >>> valuation.suspects(fraction=0.05).shape
-    (10, 5)
+    (10, 6)
     """
 _REGRESSOR_EXAMPLE = """
     Examples
@@ -890,20 +885,5 @@ _document(
 )
 
 
-def load(path: str | Path, *, trusted: tuple[str, ...] = ()) -> Any:
-    """Read a fitted estimator: of DVRL, or adapted to another domain.
-
-    Parameters
-    ----------
-    path : path-like
-        Written by ``save``.
-    trusted : tuple of str
-        Types outside scikit-learn, skrub and dvrl that the file may create.
-
-    Returns
-    -------
-    DVRLClassifier, DVRLRegressor, AdaptedClassifier or AdaptedRegressor
-    """
-    from .persistence import load as load_estimator
-
-    return load_estimator(Path(path), trusted=trusted)
+_CLASSES: dict[str, type] = {each.__name__: each for each in (DVRLClassifier, DVRLRegressor)}
+register(KIND, lambda archive: restored(archive, _CLASSES))

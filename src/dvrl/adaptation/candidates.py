@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..encoding import stack_rows, take_rows
+from ..data.rows import stack_rows, take_rows
 from ..predictors.blackbox import BlackBoxPredictor
 from .outcomes import NumberOutcome
 from .rows import Rows

@@ -16,11 +16,15 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ..encoding import ClassEncoder, TargetScaler, row_index
+from ..data.preparation import all_or_nothing
+from ..data.rows import row_index
+from ..data.targets import ClassEncoder, TargetScaler
 from ..exceptions import DataValuationWarning
-from ..paired import standard_error
+from ..files.saved import register
+from ..numerics.paired import standard_error
 from .candidates import CONTROLS, FORMS, Candidate, Domains, FittedCandidate
 from .outcomes import METRICS, make_outcome
+from .persistence import KIND, restored, save
 from .rows import RowEncoder, Rows, check_labels
 from .selection import Judgement, coordinate_search, mix
 from .values import VALUES, default_domain_classifier
@@ -148,6 +152,7 @@ class _BaseAdapted(BaseEstimator):
 
     # ------------------------------------------------------------------ fitting
 
+    @all_or_nothing
     def fit(self, X_source: Any, y_source: Any, X_target: Any, y_target: Any) -> Self:
         """Learn what the source is worth to the target domain, and train the final predictor.
 
@@ -509,8 +514,6 @@ class _BaseAdapted(BaseEstimator):
         path : path-like
             Replaced in one step if it exists. Read it with :func:`dvrl.load`.
         """
-        from .persistence import save
-
         save(self, Path(path))
 
     def to_frame(self) -> Any:
@@ -625,3 +628,5 @@ _document(
     forms=("weighted", "offset"),
     offset='``"offset"``: a predictor of the target rows learns the error of one of the source.',
 )
+_CLASSES: dict[str, type] = {each.__name__: each for each in (AdaptedClassifier, AdaptedRegressor)}
+register(KIND, lambda archive: restored(archive, _CLASSES))

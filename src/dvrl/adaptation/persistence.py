@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..encoding import ClassEncoder, TargetScaler
-from ..persistence import ADAPTATION, plain_array, read_index, split_params
-from ..storage import Archive, with_prefix, write_archive
+from ..data.targets import ClassEncoder, TargetScaler
+from ..files.archive import Archive, with_prefix, write_archive
+from ..persistence import plain_array, read_index, split_params
 from .candidates import FittedCandidate
 from .outcomes import make_outcome
 from .rows import RowEncoder
 
-__all__ = ["restored", "save"]
+__all__ = ["KIND", "restored", "save"]
 
+KIND = "adaptation"
 ARRAYS = ("source_weights_", "source_values_")
 FIGURES = ("message_", "n_fits_", "seconds_", "source_scale_", "n_features_in_", "_seed")
+OUTCOME = {"metric", "link", "_unit"}
 MIXTURES = ("members_", "source_only_")
 TUPLES = ("values", "sharpnesses", "ratios", "forms")
 
@@ -40,7 +43,7 @@ def save(adapted: Any, path: Path) -> None:
         if getattr(encoder, part, None) is not None:
             objects[part] = getattr(encoder, part)
     metadata: dict[str, Any] = {
-        "kind": ADAPTATION,
+        "kind": KIND,
         "class": type(adapted).__name__,
         "params": params,
         "coder": adapted.coder_.to_dict(),
@@ -74,22 +77,23 @@ def save(adapted: Any, path: Path) -> None:
     write_archive(path, metadata=metadata, arrays=arrays, objects=objects)
 
 
-def restored(archive: Archive) -> Any:
-    """Make the estimator of what :func:`save` wrote."""
+def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
+    """Make the estimator, one of some classes, of what :func:`save` wrote."""
     import pandas as pd
-
-    from . import estimators
 
     metadata = archive.metadata
     params = dict(metadata["params"]) | with_prefix(archive.objects, "param_")
     for name in TUPLES:
         if params.get(name) is not None:
             params[name] = tuple(params[name])
-    adapted = getattr(estimators, metadata["class"])(**params)
+    adapted = classes[metadata["class"]](**params)
     coder = ClassEncoder if adapted._task == "classification" else TargetScaler
     adapted.coder_ = coder.from_dict(metadata["coder"])
     state = metadata["outcome"]
     adapted.outcome_ = make_outcome(adapted._task, state["metric"], adapted.coder_)
+    unknown = state.keys() - OUTCOME
+    if unknown:
+        raise ValueError(f"The saved outcome is damaged: it holds {sorted(unknown)}.")
     vars(adapted.outcome_).update(state)
     adapted.row_encoder_ = _row_encoder(archive)
     for name in FIGURES:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length
 
-from ..encoding import FeatureEncoder, n_rows, stack_rows
+from ..data.encoder import FeatureEncoder
+from ..data.rows import n_rows, stack_rows
 
 __all__ = ["RowEncoder", "Rows", "check_labels"]
 
@@ -38,7 +39,7 @@ class Rows:
 
     def take(self, indices: NDArray[np.intp]) -> Rows:
         """Some of the rows, by position."""
-        from ..encoding import take_rows
+        from ..data.rows import take_rows
 
         own = take_rows(self.own, indices)
         matrix = own if self.matrix is self.own else take_rows(self.matrix, indices)

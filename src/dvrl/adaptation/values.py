@@ -27,7 +27,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
-from ..encoding import TargetScaler, stack_rows, take_rows
+from ..data.rows import stack_rows, take_rows
+from ..data.targets import TargetScaler
 from .outcomes import ClassOutcome, NumberOutcome
 from .rows import Rows
 
@@ -138,10 +139,10 @@ def learned_values(
     n_jobs : int or None
     seed : int
     settings : dict, optional
-        Settings of :class:`dvrl.settings.Settings` in place of our own.
+        Settings of :class:`dvrl.learning.settings.Settings` in place of our own.
     """
-    from ..assembly import Assembly
-    from ..settings import make_settings
+    from ..learning.assembly import Assembly
+    from ..learning.settings import make_settings
 
     stand_in, own_settings = _loop_predictor(predictor)
     numbers = isinstance(outcome, NumberOutcome)
@@ -201,8 +202,8 @@ def _network_values(
     estimators: Any, X: Any, Y: Any, differences: Any, logits: Any, block: int = 65_536
 ) -> Numbers:
     """Mean over the members of the data value estimator's values."""
-    from ..padding import pad, padded_size
-    from ..training import member_logits
+    from ..learning.loop import member_logits
+    from ..numerics.padding import pad, padded_size
 
     n_columns = padded_size(X.shape[1])
     parts = []

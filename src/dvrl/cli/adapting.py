@@ -135,7 +135,7 @@ def adapt(
         for rows in (test, predict):  # may be the same file
             check_distinct([rows, *written])
 
-        from dvrl.tables import write_table
+        from dvrl.files.tables import write_table
 
         console = make_console(quiet=quiet)
         X, y = _source_rows(source, target, id_column, drop)
@@ -190,7 +190,7 @@ def _estimator(task: Task, model: str | None, seed: int, **settings: Any) -> Any
 
 def _model(task: Task, name: str | None, seed: int) -> Any:
     """A model by its name; it is shown the encoded rows."""
-    from dvrl.experiments.fitting import model_by_name
+    from dvrl.predictors.weighted_fit import model_by_name
 
     if name is None:
         return None

@@ -48,7 +48,7 @@ def apply(
         check_output(output, TABLE_ENDINGS)
         check_distinct([train, review, output])
 
-        from dvrl.experiments.review import apply_review
+        from dvrl.actions.review import apply_review
 
         console = make_console(quiet=quiet)
         done = apply_review(train, review, output, id_column=id_column, target=target)

@@ -130,8 +130,8 @@ def compare(
         figure = output / "figure.png"
         check_output(figure, (figure.suffix,))
 
-        from dvrl.experiments.side_by_side import compare as compare_methods
         from dvrl.report.figures import draw_comparison, save_figure
+        from dvrl.side_by_side import compare as compare_methods
 
         console = make_console(quiet=quiet)
         X, y = read_rows(train, target, id_column)

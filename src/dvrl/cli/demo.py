@@ -16,7 +16,7 @@ from dvrl.cli.output import make_console, print_table, print_written, say, show_
 from dvrl.cli.running import REPORT_ENDINGS, write_run_report
 
 if TYPE_CHECKING:
-    from dvrl.experiments.demo import DemoResult
+    from dvrl.cli.demonstration import DemoResult
 
 __all__ = ["demo"]
 
@@ -53,9 +53,9 @@ def demo(
             check_output(report, REPORT_ENDINGS)
         check_distinct([*files, report])
 
-        from dvrl.experiments.demo import LOOKED_AT, run_demo
+        from dvrl.cli.demonstration import LOOKED_AT, run_demo
+        from dvrl.files.tables import write_table
         from dvrl.report.figures import new_figure, plot_discovery, plot_values, save_figure
-        from dvrl.tables import write_table
 
         console = make_console()
         say(
@@ -105,8 +105,8 @@ def _write_report(result: DemoResult, path: Path) -> None:
     """Write the report, with pictures of the digits."""
     import numpy as np
 
-    from dvrl.experiments.comparison import discovery
-    from dvrl.experiments.demo import LOOKED_AT
+    from dvrl.actions.comparison import discovery
+    from dvrl.cli.demonstration import LOOKED_AT
 
     found = result.detection.iloc[0]
     write_run_report(

@@ -116,8 +116,8 @@ def detect(
         _check_outputs(output, report, id_column)
         check_distinct([train, valid, output, report])
 
-        from dvrl.experiments.suspects import explain_suspects
-        from dvrl.tables import write_table
+        from dvrl.diagnostics.suspects import explain_suspects
+        from dvrl.files.tables import write_table
 
         console = make_console(quiet=quiet)
         left_out = [*(drop or ()), *([known_errors] if known_errors else [])]
@@ -197,7 +197,7 @@ def _print_suspects(console: Console, suspects: pd.DataFrame) -> None:
 
 def _detection(console: Console, run: Valuation, known: NDArray[np.bool_]) -> dict[str, Any]:
     """Say how well known errors are found; the sections of a report about that."""
-    from dvrl.experiments.comparison import detection_scores, discovery
+    from dvrl.actions.comparison import detection_scores, discovery
 
     scores = detection_scores(run.valuer.data_values_, known)
     found = scores["recall_at_noise_rate"]

@@ -21,7 +21,6 @@ __all__ = [
     "check_inputs",
     "check_output",
     "choose_task",
-    "guess_task",
     "make_folder",
     "make_predictor",
     "make_valuer",
@@ -47,7 +46,7 @@ def read_rows(
     """Features with the rows named by the id column, and the target column."""
     import pandas as pd
 
-    from dvrl.tables import read_table, split_target
+    from dvrl.files.tables import read_table, split_target
 
     if id_column in OUTPUT_COLUMNS:
         raise InputError(f"{id_column!r} is a column of the output; rename the --id column.")
@@ -86,7 +85,13 @@ def choose_task(console: Console, task: Task, y: Any, target: str) -> Task:
     """Decide what is predicted, and say so when the user did not."""
     if task is not Task.auto:
         return task
-    chosen, why = guess_task(y)
+    from dvrl.data.task import guess_task
+
+    try:
+        guessed, why = guess_task(y)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    chosen = Task(guessed)
     say(
         console,
         f"Task: {chosen.value}, because {target!r} holds {why}. Choose the other one with --task.",
@@ -94,47 +99,9 @@ def choose_task(console: Console, task: Task, y: Any, target: str) -> Task:
     return chosen
 
 
-def guess_task(y: pd.Series[Any]) -> tuple[Task, str]:
-    """Tell classes from numbers by looking at a target column.
-
-    Text, yes/no and categories are classes. So are whole numbers with two different
-    values, or with at most 20 that are also fewer than 5 % of the rows.
-
-    Parameters
-    ----------
-    y : pandas.Series
-        The target column.
-
-    Returns
-    -------
-    task : Task
-        Classification or regression.
-    why : str
-        What was seen, for a sentence.
-    """
-    import numpy as np
-    from pandas.api import types
-
-    if types.is_bool_dtype(y.dtype):
-        return Task.classification, "yes/no values"
-    if types.is_datetime64_any_dtype(y.dtype):
-        raise InputError("The target holds dates; turn them into numbers or classes first.")
-    if not types.is_numeric_dtype(y.dtype):
-        return Task.classification, "text or categories"
-    known = y.dropna()
-    numbers = known.to_numpy(dtype=float)
-    n_different = int(known.nunique())
-    # Whole numbers stored as floats are what a gap makes of an integer column.
-    if not np.array_equal(numbers, np.round(numbers)):
-        return Task.regression, "numbers with fractions"
-    if n_different <= 2 or (n_different <= 20 and n_different < 0.05 * len(known)):
-        return Task.classification, f"whole numbers with only {n_different} different values"
-    return Task.regression, f"whole numbers with {n_different} different values"
-
-
 def make_valuer(task: Task, predictor: Predictor | None, seed: int, **settings: Any) -> Any:
     """The estimator for a task, not fitted."""
-    from dvrl import DVRLClassifier, DVRLRegressor
+    from dvrl.valuation import DVRLClassifier, DVRLRegressor
 
     kind = DVRLClassifier if task is Task.classification else DVRLRegressor
     return kind(make_predictor(task, predictor, seed), random_state=seed, **settings)
@@ -154,7 +121,7 @@ def make_predictor(task: Task, predictor: Predictor | None, seed: int) -> Any:
         )
     if predictor is not Predictor.gradient_boosting:
         return predictor.value
-    from dvrl.experiments.fitting import model_by_name
+    from dvrl.predictors.weighted_fit import model_by_name
 
     return model_by_name(predictor.value, task.value, seed)
 

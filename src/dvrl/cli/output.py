@@ -94,7 +94,8 @@ def print_summary(console: Console, valuer: Any, valid: Path | None) -> None:
     if valid is None and held_out is not None:
         say(console, f"{len(held_out):,} of the rows were held out as validation rows.")
     share = min(1.0, N_LOWEST_SHOWN / len(values))
-    lowest = valuer.suspects(fraction=share).head(N_LOWEST_SHOWN).dropna(axis=1, how="all")
+    lowest = valuer.suspects(fraction=share).head(N_LOWEST_SHOWN).drop(columns="reason")
+    lowest = lowest.dropna(axis=1, how="all")
     print_table(
         console,
         "Lowest values",

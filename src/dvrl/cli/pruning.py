@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from dvrl.experiments.removal import FractionChoice
+    from dvrl.actions.removal import FractionChoice
 
 __all__ = ["prune"]
 
@@ -103,8 +103,8 @@ def prune(
             check_output(report, REPORT_ENDINGS)
         check_distinct([train, valid, test, output, report])
 
-        from dvrl.experiments import removal
-        from dvrl.tables import copy_rows
+        from dvrl.actions import removal
+        from dvrl.files.tables import copy_rows
 
         console = make_console(quiet=quiet)
         rows = read_training_rows(
@@ -171,7 +171,7 @@ def _print_choice(console: Console, choice: FractionChoice, n_valid: int) -> str
 
 
 def _curve(run: Valuation, tested: Any, model: Any, n_jobs: int | None, seed: int) -> pd.DataFrame:
-    from dvrl.experiments.removal import removal_curve
+    from dvrl.actions.removal import removal_curve
 
     values, X, y, X_other, y_other = run.split
     if tested is not None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Rows", "Split", "Valuation", "read_training_rows", "value_rows", "write_run_report"]
 
 REPORT_ENDINGS = (".html", ".htm")
-# Share of the rows that a report gives reasons for, where a command has not chosen its own.
-EXPLAINED = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Rows:
 
     def model(self, name: str | None, seed: int) -> Any:
         """Make a model for the rows by its name; by default that of the task."""
-        from dvrl.experiments.fitting import model_by_name
+        from dvrl.predictors.weighted_fit import model_by_name
 
         default = "logistic" if self.task is Task.classification else "ridge"
         try:
@@ -210,7 +208,6 @@ def write_run_report(
     path: Path,
     *,
     title: str,
-    suspects: pd.DataFrame | None = None,
     **sections: Any,
 ) -> None:
     """Write the report of a run: what every command shows, and what is its own.
@@ -221,17 +218,12 @@ def write_run_report(
     X, y : rows and labels that it was fitted on
     path : Path
     title : str
-    suspects : DataFrame, optional
-        What :func:`dvrl.experiments.explain_suspects` gave.
     **sections
-        Further arguments of :func:`dvrl.report.html.write_report`.
+        Further arguments of :func:`dvrl.report.html.report_of`.
     """
-    from dvrl.experiments.insight import explain_values
-    from dvrl.experiments.suspects import explain_suspects
+    from dvrl.actions.explain import explain_values
     from dvrl.report.html import report_of
 
-    if suspects is None:
-        suspects = explain_suspects(valuer, X, y, EXPLAINED)
     found = explain_values(valuer.data_values_, X, y=y)
     report_of(
         valuer,
@@ -239,21 +231,7 @@ def write_run_report(
         y,
         path,
         title=title,
-        rows=_with_reasons(valuer, suspects),
         insights=found.sentences,
         groups=found.table,
         **sections,
     )
-
-
-def _with_reasons(valuer: Any, suspects: pd.DataFrame) -> pd.DataFrame:
-    """One line for every row, in the order of the table; reasons for the suspects."""
-    import numpy as np
-
-    order = np.argsort(valuer.data_values_, kind="stable")  # the order of `suspects`
-    rows = valuer.suspects(1.0)
-    for name in ("nearest_agreeing", "nearest_disagreeing", "reason"):
-        column = np.full(len(rows), None, dtype=object)
-        column[: len(suspects)] = suspects[name].astype(object).where(suspects[name].notna(), None)
-        rows[name] = column
-    return rows.iloc[np.argsort(order, kind="stable")]

@@ -145,8 +145,8 @@ def train_model(
         if final_rows is FinalRows.both and valid is None:
             raise InputError("--final-rows both trains on validation rows; name them with --valid.")
 
-        from dvrl.experiments.removal import choose_fraction
-        from dvrl.experiments.robust import train_robust, with_predictor
+        from dvrl.actions.removal import choose_fraction
+        from dvrl.actions.robust import train_robust, with_predictor
 
         console = make_console(quiet=quiet)
         rows = read_training_rows(
@@ -212,7 +212,7 @@ def _headline(
 
 
 def _compare(run: Valuation, tested: Any, model: Any, fraction: float | None) -> pd.DataFrame:
-    from dvrl.experiments.comparison import robust_comparison
+    from dvrl.actions.comparison import robust_comparison
 
     split = run.split
     return robust_comparison(

@@ -103,7 +103,7 @@ def value(
         check_inputs([train, valid])
         _check_value_outputs([train, valid], output, figure, report, model, checkpoint)
 
-        from dvrl.tables import write_table
+        from dvrl.files.tables import write_table
 
         console = make_console(quiet=quiet)
         rows = read_training_rows(
@@ -181,7 +181,7 @@ def score(
         check_distinct([model, file, output])
 
         import dvrl
-        from dvrl.tables import write_table
+        from dvrl.files.tables import write_table
 
         console = make_console(quiet=quiet)
         try:

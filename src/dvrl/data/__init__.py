@@ -1,1 +1,4 @@
-"""Rows as every part of the package sees them. Imports from no other room."""
+"""Rows: as the caller holds them, encoded, split, with planted errors.
+
+`Table` is what all other rooms see. Imports from `files` and `numerics` only.
+"""

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from dvrl.axes import map_axis
+from dvrl.numerics.axes import map_axis
 
 from .links import raw_residuals
 

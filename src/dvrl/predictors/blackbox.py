@@ -86,6 +86,10 @@ class BlackBoxPredictor:
         # One number for all fits: selections differ by their rows and by nothing else.
         self.seed = int(np.random.default_rng(random_state).integers(2**31 - 1))
 
+    def course(self) -> dict[str, Any]:
+        """What decides the course of a run: see :mod:`dvrl.learning.spec`."""
+        return {"estimator": self.estimator, "seed": self.seed}
+
     def evaluate(
         self,
         X: Any,

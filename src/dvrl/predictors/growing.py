@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import DataValuationWarning
-from ..optional import load_lightgbm
 from .flat_trees import FlatTrees, from_histogram, from_lightgbm
 
-__all__ = ["BinnedRows", "Capacity", "binned", "can_use_lightgbm"]
+__all__ = ["BinnedRows", "Capacity", "binned", "can_use_lightgbm", "load_lightgbm"]
 
 Floats = NDArray[np.float32]
 Weights = NDArray[np.float64]
@@ -39,6 +38,29 @@ class Capacity(NamedTuple):
     n_leaves: int
     n_trees: int
     learning_rate: float
+
+
+def load_lightgbm() -> Any:
+    """Import LightGBM, whose wheel for Linux needs the system's OpenMP library.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    ImportError
+        In one sentence, with what to install.
+    """
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImportError(
+            f"LightGBM cannot be loaded ({cause}); install the system package libgomp1 (Debian, "
+            "Ubuntu) or libgomp (Fedora, Alpine), or lightgbm itself where it is not installed."
+        ) from error
+    return lightgbm
 
 
 @cache

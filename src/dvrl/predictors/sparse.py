@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..data.folds import deal_folds
 from ..data.table import Table
-from ..storage import expect
+from ..files.archive import expect
 
 __all__ = [
     "PENALTIES",

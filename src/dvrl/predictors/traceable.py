@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from dvrl.padding import pad, padded_size
+from dvrl.numerics.padding import pad, padded_size
 
 from .base import Parameters, TraceablePredictor
 from .linear import LinearPredictor

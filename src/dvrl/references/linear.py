@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.table import Table
-from ..padding import pad, padded_size
-from ..storage import expect
+from ..files.archive import expect
+from ..numerics.padding import pad, padded_size
 from .base import Floats, State, Weights, linked
 
 __all__ = ["Linear"]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data.folds import deal_folds
 from ..data.table import Table
-from ..storage import expect, with_prefix
+from ..files.archive import expect, with_prefix
 from .base import Floats, Reference, Weights, one_thread_each
 from .kinds import FAMILIES, MARGINALS, chosen_families, make_references, most_rows
 from .linear import Linear

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from ..storage import expect
+from ..files.archive import expect
 from .base import State
 
 __all__ = ["Mixture", "NoiseMatrix", "bounded"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dvrl.report.displays import DiscoveryDisplay, HistoryDisplay, RemovalDisplay, ValuesDisplay
 from dvrl.report.figures import (
     plot_discovery,
     plot_history,
@@ -13,10 +12,6 @@ from dvrl.report.figures import (
 from dvrl.report.html import report_of, write_report
 
 __all__ = [
-    "DiscoveryDisplay",
-    "HistoryDisplay",
-    "RemovalDisplay",
-    "ValuesDisplay",
     "plot_discovery",
     "plot_history",
     "plot_removal",

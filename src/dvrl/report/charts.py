@@ -1,7 +1,8 @@
 """Charts of the HTML report: Matplotlib figures as SVG that takes its colours from the page.
 
 The picture is part of the page, so it needs no script, prints well, and follows light and dark: the
-colours Matplotlib draws are replaced by the names of the style sheet's colours.
+colours Matplotlib draws are replaced by the names of the style sheet's colours. Every chart is an
+``<svg>`` element.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dvrl.report.figures import new_figure, plot_history, plot_values
+from dvrl.report.figures import (
+    draw_discovery,
+    new_figure,
+    plot_history,
+    plot_removal,
+    plot_values,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,29 +44,13 @@ THEME = {
     "#ffffff": "var(--surface)",
     "#000000": "currentColor",
 }
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
-ORDERS = (
-    ("lowest first", BLUE, "-", "o"),
-    ("highest first", ORANGE, "--", "s"),
-    ("random", GREY, ":", None),
-)
 
 _ID = re.compile(r' id="([^"]+)"')
 _REFERENCE = re.compile(r'(?:url\(#|href="#)([^")]+)')
 
 
 def values_chart(values: ArrayLike) -> str:
-    """Histogram of the data values.
-
-    Parameters
-    ----------
-    values : array-like of shape (n_rows,)
-
-    Returns
-    -------
-    str
-        An ``<svg>`` element.
-    """
+    """Histogram of the data values."""
     values = np.asarray(values, dtype=float)
     low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
     return _draw(
@@ -71,18 +62,7 @@ def values_chart(values: ArrayLike) -> str:
 
 
 def history_chart(history: Mapping[str, ArrayLike]) -> str:
-    """Reward on the validation rows over the run.
-
-    Parameters
-    ----------
-    history : mapping of str to array-like of shape (n_iterations,)
-        ``iteration`` and ``reward``.
-
-    Returns
-    -------
-    str
-        An ``<svg>`` element.
-    """
+    """Reward on the validation rows over the run; `history` has ``iteration`` and ``reward``."""
     reward = np.asarray(history["reward"], dtype=float)
     iteration = np.asarray(history["iteration"], dtype=float)
     step = -(-len(reward) // LONGEST_CURVE)
@@ -100,95 +80,39 @@ def history_chart(history: Mapping[str, ArrayLike]) -> str:
 
 
 def removal_chart(removal: pd.DataFrame) -> str:
-    """Score of the predictor after removing rows: mean and spread over repeats.
+    """Score after removing rows: means, and bands from the lowest repeat to the highest.
 
-    Parameters
-    ----------
-    removal : pandas.DataFrame
-        ``order`` ("lowest first", "highest first", "random"), ``removed`` (share of the rows),
-        ``score``, and ``repeat`` where there are several.
-
-    Returns
-    -------
-    str
-        An ``<svg>`` element.
+    `removal` has ``order`` ("lowest first", "highest first", "random"), ``removed`` (share of the
+    rows) and ``score``.
     """
-    known = [order for order, *_ in ORDERS]
-    drawn = [style for style in ORDERS if style[0] in set(removal["order"])]
-    drawn += [(str(o), GREEN, "-.", "^") for o in removal["order"].unique() if o not in known]
     sentences = []
+    for order, rows in removal.groupby("order", sort=False):
+        mean = rows.groupby("removed")["score"].mean().to_numpy(float)
+        sentences.append(f"{order}: from {_number(mean[0])} to {_number(mean[-1])}")
 
     def draw(ax: Axes) -> None:
-        for number, (order, colour, style, marker) in enumerate(drawn):
-            rows = removal[removal["order"].astype(str) == order]
-            table = rows.groupby("removed")["score"].agg(["mean", "std", "count"])
-            share, mean = 100 * table.index.to_numpy(float), table["mean"].to_numpy(float)
-            ax.plot(
-                share,
-                mean,
-                color=colour,
-                linestyle=style,
-                marker=marker,
-                markevery=(number % 2, 2) if len(share) > 3 else None,
-                markersize=4.5,
-                linewidth=1.8,
-                label=order.replace("$", r"\$"),  # no formula
-            )
-            if (table["count"] > 1).any():
-                spread = table["std"].fillna(0.0).to_numpy(float)
-                ax.fill_between(share, mean - spread, mean + spread, color=colour, alpha=0.18, lw=0)
-            sentences.append(f"{order}: from {_number(mean[0])} to {_number(mean[-1])}")
-        repeated = removal.groupby(["order", "removed"]).size().max() > 1
-        ax.set_xlabel("Rows removed (percent)")
+        plot_removal(removal, ax)
+        for number, line in enumerate(ax.lines):  # markers at different places, so none is hidden
+            if np.size(line.get_xdata()) > 3:
+                line.set_markevery((number % 2, 2))
         ax.set_ylabel("Score")
-        band = " (band: one standard deviation of the repeats)" if repeated else ""
-        ax.set_title(f"Score after removing rows{band}")
-        _finish(ax)
+        ax.legend(frameon=False)  # where there is room
 
-    svg = _draw("removal", "", draw)
     text = f"Score of the predictor while rows are removed. {'; '.join(sentences)}."
-    return svg.replace('aria-label=""', f'aria-label="{_escaped(text)}"', 1)
+    return _draw("removal", text, draw)
 
 
 def discovery_chart(discovery: pd.DataFrame) -> str:
     """Share of the known errors found among the lowest values.
 
-    Parameters
-    ----------
-    discovery : pandas.DataFrame
-        ``share`` of the rows looked at, ``found``, and where known ``random`` and ``perfect``;
-        see :func:`dvrl.experiments.discovery`.
-
-    Returns
-    -------
-    str
-        An ``<svg>`` element.
+    `discovery` has ``share`` of the rows looked at, ``found``, and where known ``random`` and
+    ``perfect``; see :func:`dvrl.actions.discovery`.
     """
     share = 100 * discovery["share"].to_numpy(float)
     found = 100 * discovery["found"].to_numpy(float)
     place = int(np.argmin(np.abs(share - 20)))
-
-    def draw(ax: Axes) -> None:
-        if "perfect" in discovery:
-            ax.plot(share, 100 * discovery["perfect"], color=GREY, linewidth=1.0, label="perfect")
-        ax.plot(share, found, color=BLUE, marker="o", markersize=4, linewidth=1.8, label="found")
-        if "random" in discovery:
-            ax.plot(share, 100 * discovery["random"], color=GREY, ls=":", lw=1.4, label="random")
-        ax.set_ylim(0, 103)
-        ax.set_xlabel("Rows looked at, lowest values first (percent)")
-        ax.set_ylabel("Errors found (percent)")
-        ax.set_title("Errors found among the lowest values")
-        _finish(ax)
-
     text = f"{found[place]:.0f} % of the known errors are among the lowest {share[place]:.0f} %."
-    return _draw("discovery", text, draw)
-
-
-def _finish(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.legend(frameon=False)
+    return _draw("discovery", text, lambda ax: draw_discovery({"found": discovery}, ax))
 
 
 def _draw(name: str, text: str, draw: Any) -> str:

@@ -7,12 +7,12 @@ axes. ``save_figure`` writes them to a file.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,7 @@ __all__ = [
     "LINES",
     "ORANGE",
     "draw_comparison",
+    "draw_discovery",
     "new_figure",
     "plot_discovery",
     "plot_history",
@@ -46,6 +47,11 @@ LINES = (
     (GREEN, "-.", "^"),
     (PURPLE, (0, (5, 1, 1, 1, 1, 1)), "D"),
 )
+REMOVAL_LINES = {
+    "lowest first": LINES[0],
+    "highest first": LINES[1],
+    "random": (GREY, ":", None),
+}
 
 
 def new_figure(
@@ -91,9 +97,53 @@ def plot_values(
     -------
     matplotlib.axes.Axes
     """
-    from dvrl.report.displays import ValuesDisplay
+    ax = new_figure()[1][0] if ax is None else ax
+    values = np.asarray(values, dtype=float)
+    if is_corrupted is None:
+        ax.hist(values, bins=_bins(values), color=BLUE, edgecolor="white", linewidth=0.4)
+        ax.set_ylabel("Number of rows")
+        ax.set_title("Data values of the training rows")
+    else:
+        _plot_kinds(values, np.asarray(is_corrupted, dtype=bool), ax)
+    ax.set_xlabel("Data value (low: the row does not help)")
+    tidy(ax)
+    return ax
 
-    return ValuesDisplay(values, is_corrupted).plot(ax).ax_
+
+def _plot_kinds(values: NDArray[np.float64], corrupted: NDArray[np.bool_], ax: Axes) -> None:
+    bins = _bins(values)
+    for rows, name, colour, hatch in (
+        (~corrupted, "correct rows", BLUE, None),
+        (corrupted, "rows with an error", ORANGE, "///"),
+    ):
+        if not rows.any():
+            continue
+        # Shares within a kind: errors are few and would vanish among the correct rows.
+        weights = np.full(int(rows.sum()), 100.0 / rows.sum())
+        ax.hist(values[rows], bins=bins, weights=weights, color=colour, alpha=0.35)
+        ax.hist(
+            values[rows],
+            bins=bins,
+            weights=weights,
+            histtype="step",
+            color=colour,
+            linewidth=1.6,
+            hatch=hatch,
+            label=f"{name} ({int(rows.sum()):,})",
+        )
+    ax.set_ylim(top=1.25 * ax.get_ylim()[1])  # room for the legend
+    ax.set_ylabel("Percent of the rows of a kind")
+    ax.set_title("Do the errors have low values?")
+    ax.legend(frameon=False)
+
+
+def _bins(values: NDArray[np.float64]) -> Sequence[float]:
+    """Bins over the values; over a fixed small range when they are all the same."""
+    low, high = float(values.min()), float(values.max())
+    if high - low < 1e-6:
+        low, high = low - 0.05, high + 0.05
+    # An odd number of bins, so that a single value sits in the middle.
+    return np.linspace(low, high, 32).tolist()
 
 
 def plot_discovery(
@@ -114,9 +164,61 @@ def plot_discovery(
     -------
     matplotlib.axes.Axes
     """
-    from dvrl.report.displays import DiscoveryDisplay
+    from dvrl.actions.comparison import discovery
 
-    return DiscoveryDisplay(curves, is_corrupted).plot(ax).ax_
+    if not curves:
+        raise ValueError("curves is empty; pass the values of one method or more.")
+    ax = new_figure()[1][0] if ax is None else ax
+    shares = list(np.linspace(0.0, 1.0, 101))
+    tables = {name: discovery(values, is_corrupted, shares) for name, values in curves.items()}
+    draw_discovery(tables, ax)
+    ax.set_xlim(0, 100)
+    ax.legend(frameon=False, loc="lower right")
+    return ax
+
+
+def draw_discovery(tables: Mapping[str, pd.DataFrame], ax: Axes) -> None:
+    """Draw what :func:`dvrl.actions.discovery` gives for each method.
+
+    Parameters
+    ----------
+    tables : mapping of str to pandas.DataFrame
+        Name of a method to its table. The first may lack ``random`` and ``perfect``, which are
+        then not drawn.
+    ax : matplotlib.axes.Axes
+    """
+    first = next(iter(tables.values()))
+    if "perfect" in first:
+        ax.plot(100 * first["share"], 100 * first["perfect"], color=GREY, lw=1.0, label="perfect")
+    for number, (name, table) in enumerate(tables.items()):
+        colour, style, marker = LINES[number % len(LINES)]
+        ax.plot(
+            100 * table["share"],
+            100 * table["found"],
+            color=colour,
+            linestyle=style,
+            marker=marker,
+            # Markers of different curves sit at different places, so none hides another.
+            markevery=(2 + 3 * number, 12) if len(table) > 100 else None,
+            markersize=4.5,
+            linewidth=1.8,
+            label=name,
+        )
+    if "random" in first:
+        ax.plot(
+            100 * first["share"],
+            100 * first["random"],
+            color=GREY,
+            linestyle=":",
+            linewidth=1.2,
+            label="random order",
+        )
+    ax.set_ylim(0, 102)
+    ax.set_xlabel("Rows looked at, lowest values first (percent)")
+    ax.set_ylabel("Errors found (percent)")
+    ax.set_title("Errors found by looking at the lowest values")
+    ax.legend(frameon=False)
+    tidy(ax)
 
 
 def plot_history(history: Any, ax: Axes | None = None) -> Axes:
@@ -133,18 +235,40 @@ def plot_history(history: Any, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    from dvrl.report.displays import HistoryDisplay
+    ax = new_figure()[1][0] if ax is None else ax
+    iteration, reward = _column(history, "iteration"), _column(history, "reward")
+    window = max(1, len(reward) // 20)
+    if window == 1:
+        ax.plot(iteration, reward, color=BLUE, linewidth=1.6)
+    else:
+        ax.plot(iteration, reward, color=BLUE, linewidth=0.8, alpha=0.4, label="each iteration")
+        mean = np.convolve(reward, np.full(window, 1.0 / window), mode="valid")
+        label = f"mean of the last {window}"
+        ax.plot(iteration[window - 1 :], mean, color=ORANGE, linewidth=1.8, label=label)
+        ax.legend(frameon=False)
+    ax.set_xlabel("Outer iteration")
+    ax.set_ylabel("Reward (higher is better)")
+    ax.set_title("Reward on the validation rows during the run")
+    tidy(ax)
+    return ax
 
-    return HistoryDisplay.from_predictions(history, ax=ax).ax_
+
+def _column(history: Any, name: str) -> NDArray[np.float64]:
+    if isinstance(history, list):
+        return np.asarray([row[name] for row in history], dtype=float)
+    return np.asarray(history[name], dtype=float)
 
 
 def plot_removal(curve: pd.DataFrame, ax: Axes | None = None, *, score_name: str = "Score") -> Axes:
     """Score of a predictor while more and more rows are removed by their value.
 
+    Lines are means over the repeats; bands reach from the lowest repeat to the highest.
+
     Parameters
     ----------
     curve : pandas.DataFrame
-        What :func:`dvrl.experiments.removal_curve` gives.
+        What :func:`dvrl.actions.removal_curve` gives: ``order``, ``removed`` and ``score``, one
+        row for each repeat.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     score_name : str
@@ -154,9 +278,36 @@ def plot_removal(curve: pd.DataFrame, ax: Axes | None = None, *, score_name: str
     -------
     matplotlib.axes.Axes
     """
-    from dvrl.report.displays import RemovalDisplay
-
-    return RemovalDisplay(curve, score_name).plot(ax).ax_
+    missing = {"order", "removed", "score"} - set(curve)
+    if missing:
+        raise ValueError(
+            f"The removal curve lacks {', '.join(sorted(missing))}; pass the frame that "
+            "removal_curve gives."
+        )
+    ax = new_figure()[1][0] if ax is None else ax
+    for order, part in curve.groupby("order", sort=False):
+        colour, style, marker = REMOVAL_LINES.get(str(order), LINES[2])
+        table = part.groupby("removed")["score"].agg(["mean", "min", "max", "count"])
+        removed = 100 * np.asarray(table.index, dtype=float)
+        if (table["count"] > 1).any():
+            low, high = table["min"].to_numpy(), table["max"].to_numpy()
+            ax.fill_between(removed, low, high, color=colour, alpha=0.15, linewidth=0)
+        ax.plot(
+            removed,
+            table["mean"].to_numpy(),
+            color=colour,
+            linestyle=style,
+            marker=marker,
+            markersize=4.5,
+            linewidth=1.8,
+            label=str(order).replace("$", r"\$"),  # no formula
+        )
+    ax.set_xlabel("Rows removed (percent)")
+    ax.set_ylabel(f"{score_name} (higher is better)")
+    ax.set_title("What does removing rows by their value do?")
+    ax.legend(frameon=False, loc="lower left")
+    tidy(ax)
+    return ax
 
 
 def draw_comparison(comparison: Any) -> Figure:
@@ -257,7 +408,7 @@ def save_figure(figure: Figure | Axes, path: str | os.PathLike[str], dpi: int = 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from dvrl.storage import write_atomically
+    from dvrl.files.atomic import write_atomically
 
     target = Path(path)
     ending = target.suffix.lower()

@@ -1,0 +1,224 @@
+"""The interface that every valuation method shares with DVRL."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from dvrl.data.preparation import Prepared, all_or_nothing, prepare
+from dvrl.data.task import resolve_task
+from dvrl.numerics.compilation import make_room
+
+from .utility import Utility
+
+__all__ = ["Deadline", "Outcome", "UtilityMethod", "ValuationMethod"]
+
+Values = NDArray[np.float64]
+
+DEFAULT_METRICS = {"classification": "log_loss", "regression": "mse"}
+
+
+class Deadline:
+    """The end of a time budget.
+
+    Parameters
+    ----------
+    max_seconds : float or None
+        From now on; None for no end.
+    """
+
+    def __init__(self, max_seconds: float | None) -> None:
+        self.end = None if max_seconds is None else time.perf_counter() + max_seconds
+
+    @property
+    def passed(self) -> bool:
+        """Whether the time is up."""
+        return self.end is not None and time.perf_counter() > self.end
+
+
+class Outcome(NamedTuple):
+    """What a method says.
+
+    Attributes
+    ----------
+    values : (n,) float64
+        Of the rows that are trained on; low means suspicious.
+    spread : (n,) float64 or None
+        Standard error of sampled values.
+    n_fits : int
+        Predictors fitted.
+    details : dict
+        Numbers about the run, such as a convergence statistic; ``stopped_early`` where the time
+        was up.
+    """
+
+    values: Values
+    spread: Values | None = None
+    n_fits: int = 0
+    details: dict[str, Any] = {}  # noqa: RUF012
+
+
+class ValuationMethod(BaseEstimator):
+    """Base of all methods: preparation before, attributes after.
+
+    A method implements `_value` and declares its parameters in `__init__`, among them `task`,
+    `validation_fraction` and `random_state`.
+
+    Attributes
+    ----------
+    data_values_ : ndarray of shape (n_rows,)
+        Low means suspicious; the unit depends on the method. NaN for rows that were held out for
+        validation.
+    data_values_std_ : ndarray of shape (n_rows,)
+        Standard error of sampled values, NaN where nothing is sampled.
+    validation_indices_ : ndarray of int or None
+        Rows held out for validation when `fit` got none.
+    n_fits_ : int
+        Predictors fitted.
+    seconds_ : float
+    details_ : dict
+        Numbers about the run.
+    """
+
+    task: str
+    validation_fraction: float
+    random_state: Any
+
+    @all_or_nothing
+    def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Self:
+        """Value the training rows.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,)
+        X_val : like X, optional
+            Clean validation rows. Without them, `validation_fraction` of the rows is held out.
+        y_val : array-like, optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or settings that cannot be used; the message says what to do.
+        """
+        started = time.perf_counter()
+        task = resolve_task(self.task, y)
+        self._check_all()
+        seed = self._seed()
+        data = prepare(
+            self,
+            X,
+            y,
+            X_val,
+            y_val,
+            task=task,
+            validation_fraction=self.validation_fraction,
+            seed=seed,
+        )
+        return self._fit(data, task, seed, started)
+
+    @all_or_nothing
+    def fit_prepared(self, data: Prepared, task: str) -> Self:
+        """Value rows that are encoded already, such as by a comparison of several methods.
+
+        Parameters
+        ----------
+        data : Prepared
+            With validation rows of the caller's.
+        task : {"classification", "regression"}
+            That the rows were prepared for.
+
+        Returns
+        -------
+        self
+        """
+        started = time.perf_counter()
+        self._check_all()
+        make_room()
+        self.n_features_in_ = data.encoder.n_features_in_
+        return self._fit(data, task, self._seed(), started)
+
+    def _check_all(self) -> None:
+        budget = getattr(self, "max_seconds", None)
+        if budget is not None and not budget > 0:
+            raise ValueError(f"max_seconds={budget!r} must be greater than 0, or None.")
+        self._check()
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _fit(self, data: Prepared, task: str, seed: int, started: float) -> Self:
+        outcome = self._value(data, task, seed)
+        self.task_, self.validation_indices_, self._index = task, data.held, data.index
+        self.data_values_ = np.full(len(data.labels), np.nan)
+        self.data_values_[data.train] = outcome.values
+        self.data_values_std_ = np.full(len(data.labels), np.nan)
+        if outcome.spread is not None:
+            self.data_values_std_[data.train] = outcome.spread
+        self.n_fits_, self.details_ = outcome.n_fits, outcome.details
+        self.seconds_ = time.perf_counter() - started
+        return self
+
+    def to_frame(self) -> Any:
+        """Return values as a table with the caller's index, like that of DVRL."""
+        import pandas as pd
+
+        check_is_fitted(self)
+        frame = pd.DataFrame(
+            {"data_value": self.data_values_, "data_value_std": self.data_values_std_},
+            index=self._index,
+        )
+        frame["rank"] = frame["data_value"].rank(method="first")
+        return frame
+
+    def _check(self) -> None:
+        """Check the method's own parameters, before any work."""
+
+    def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
+        raise NotImplementedError
+
+
+class UtilityMethod(ValuationMethod):
+    """Base of the methods that ask for the utility of subsets.
+
+    Parameters
+    ----------
+    predictor : str or object, default="linear"
+        As for :class:`dvrl.DVRLClassifier`: ``"linear"``, ``"mlp"``, or any estimator.
+    metric : str or callable, default=None
+        Utility on the validation rows; the log-likelihood, or the negative squared error.
+    task : {"auto", "classification", "regression"}, default="auto"
+    validation_fraction : float, default=0.2
+    n_jobs : int, default=None
+        Fits of a black box at once.
+    max_seconds : float, default=None
+        Methods that have it stop after this time, with what there is; ``details_`` then has
+        ``stopped_early``.
+    random_state : int, RandomState or None
+    """
+
+    predictor: Any
+    metric: Any
+    n_jobs: int | None
+    _tolerance: float | None = None
+
+    def _utility(self, data: Prepared, task: str, seed: int) -> Utility:
+        return Utility(
+            data,
+            task=task,
+            predictor=self.predictor,
+            metric=DEFAULT_METRICS[task] if self.metric is None else self.metric,
+            n_jobs=self.n_jobs,
+            seed=seed,
+            tolerance=self._tolerance,
+        )
