@@ -90,7 +90,10 @@ def test_inverted_numbers_get_no_weight():
     np.testing.assert_allclose(adapted.predict(X[500:]), alone.predict(encoded[1]))
 
 
-@pytest.mark.parametrize("values", [("uniform", "label"), ("uniform", "learned")])
+@pytest.mark.parametrize(
+    "values",
+    [("uniform", "label"), pytest.param(("uniform", "learned"), marks=pytest.mark.slow)],
+)
 def test_bad_source_rows_get_low_values(values):
     X, y = classes(1000)
     is_bad = np.arange(600) % 2 == 0
@@ -215,7 +218,9 @@ def test_base_weights_are_what_the_metric_implies():
 # --------------------------------------------------------------------------- the estimator's ways
 
 
-@pytest.mark.parametrize("values", [CHEAP, ("uniform", "learned")])
+@pytest.mark.parametrize(
+    "values", [CHEAP, pytest.param(("uniform", "learned"), marks=pytest.mark.slow)]
+)
 def test_same_seed_same_bits(values):
     X, y = classes(400)
     rows = X[:300], y[:300], X[300:], y[300:]
@@ -264,6 +269,7 @@ def test_a_pipeline_sees_the_columns_of_frames_in_one_order():
     np.testing.assert_array_equal(straight.predict_proba(frame), mixed.predict_proba(frame))
 
 
+@pytest.mark.slow
 def test_sparse_rows_of_text():
     X, y = classes(300)
     rows = sparse.csr_matrix(np.maximum(X, 0.0))

@@ -66,6 +66,7 @@ def test_parameters_are_only_stored():
     assert valuer.set_params(preset="paper").preset == "paper"
 
 
+@pytest.mark.slow
 def test_pipelines_cross_validation_and_grid_search():
     X, y = classes()
     pipeline = make_pipeline(StandardScaler(), DVRLClassifier(**QUICK))

@@ -186,6 +186,7 @@ def tables(draw):
     return table, np.array(y, dtype=object) if draw(st.booleans()) else y
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:X (does not have|has).*feature names:UserWarning")
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(tables(), tables(), st.booleans())

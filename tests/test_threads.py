@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 FIT = """
 import hashlib, sys, warnings
 import numpy as np
@@ -31,6 +33,7 @@ def fit(checkpoint, n_threads):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_values_do_not_depend_on_the_number_of_threads(tmp_path):
     one = fit(tmp_path / "one", 1)
     assert fit(tmp_path / "two", 2) == one

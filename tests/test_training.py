@@ -106,6 +106,7 @@ valuer.fit(X[:100], y[:100], X_val=X[100:], y_val=y[100:])
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(tmp_path):
     """SIGKILL, twice; after each the checkpoint is whole, and the end is the same to the bit."""
     path = tmp_path / "run.checkpoint"
