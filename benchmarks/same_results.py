@@ -131,11 +131,12 @@ def _trees(kind: type) -> Any:
 
 def valued(name: str, method: str) -> dict[str, NDArray[Any]]:
     """Values of another method."""
-    try:
-        import dvrl.methods as home
-    except ImportError:
-        import dvrl.methods as home
+    from importlib import import_module
 
+    import dvrl
+
+    folder = Path(dvrl.__file__).parent
+    home = import_module("dvrl.methods" if (folder / "methods").is_dir() else "dvrl.baselines")
     X, y, X_val, y_val, _ = rows(name)
     given = METHODS[method]
     if name.endswith("numbers") and method != "KNNShapley":

@@ -23,8 +23,8 @@ Weights = NDArray[np.float64]
 # A leaf of fewer rows would follow single wrong labels; small tables need smaller leaves, or no
 # tree could split them.
 LEAF_ROWS, ROWS_PER_LEAF_ROW = 20, 20
-# Each tree, or with few columns each split, sees half of the columns: trees that differ err less
-# together, but a tree of two columns needs both.
+# Of classes each tree, or with few columns each split, sees half of the columns: trees that differ
+# err less together, but a tree of two columns needs both. Numbers are predicted better with all.
 COLUMN_SHARE, FEW_COLUMNS = 0.5, 16
 # Fewer thresholds a column where rows are few, which have no more to tell, and where columns are
 # many: the time grows with both.
@@ -136,7 +136,7 @@ class _LightGBM(BinnedRows):
             "num_leaves": capacity.n_leaves,
             "learning_rate": capacity.learning_rate,
             "min_data_in_leaf": _leaf_rows(len(at)),
-            "feature_fraction" if is_wide else "feature_fraction_bynode": COLUMN_SHARE,
+            "feature_fraction" if is_wide else "feature_fraction_bynode": _column_share(n_outputs),
             "seed": seed % 2**31,
         }
         booster = self.library.Booster(settings, data)
@@ -172,7 +172,7 @@ class _Histogram(BinnedRows):
             learning_rate=capacity.learning_rate,
             max_leaf_nodes=capacity.n_leaves,
             min_samples_leaf=_leaf_rows(len(at)),
-            max_features=COLUMN_SHARE,
+            max_features=_column_share(self.targets.shape[1]),
             early_stopping=False,
             random_state=seed % 2**31,
         )
@@ -198,6 +198,10 @@ class _Flat(NamedTuple):
 
     def flat(self) -> FlatTrees:
         return self.trees
+
+
+def _column_share(n_outputs: int) -> float:
+    return 1.0 if n_outputs == 1 else COLUMN_SHARE
 
 
 def _leaf_rows(n_rows: int) -> int:
