@@ -38,7 +38,6 @@ LINEAR_NAMES = ("linear", "logistic", "ridge")
 PRIOR_SHARPNESS = 1.5
 # Rows on which the diagnostics' own predictors are trained; more would only cost time.
 DIAGNOSED_ROWS = 20_000
-FORMAT_KIND = "valuation"
 
 _PARAMETERS_DOC = """
     Parameters

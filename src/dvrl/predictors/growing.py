@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
 from ..exceptions import DataValuationWarning
 from .flat_trees import FlatTrees, from_histogram, from_lightgbm
 
-__all__ = ["BinnedRows", "Capacity", "binned", "can_use_lightgbm", "load_lightgbm"]
+__all__ = ["BinnedRows", "Capacity", "binned", "can_use_lightgbm", "linked", "load_lightgbm"]
 
 Floats = NDArray[np.float32]
 Weights = NDArray[np.float64]
@@ -76,6 +77,14 @@ def can_use_lightgbm() -> bool:
         )
         return False
     return True
+
+
+def linked(raw: NDArray[np.float64], n_outputs: int) -> NDArray[np.float64]:
+    """Raw outputs (n,) or (n, k) as scores: one output is the log-odds of the second class."""
+    raw = raw[:, np.newaxis] if raw.ndim == 1 else raw
+    if n_outputs == 2:
+        return np.hstack([expit(-raw), expit(raw)])
+    return np.asarray(softmax(raw, axis=1)) if n_outputs > 2 else raw
 
 
 class BinnedRows:

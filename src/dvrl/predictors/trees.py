@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.utils.multiclass import check_classification_targets
@@ -21,7 +20,7 @@ from sklearn.utils.validation import (
 )
 
 from .flat_trees import FlatTrees, from_forest
-from .growing import Capacity, binned
+from .growing import Capacity, binned, linked
 
 __all__ = [
     "BoostedTreesClassifier",
@@ -71,6 +70,35 @@ class _Trees(BaseEstimator):
     def _said_by_trees(self, X: NDArray[Any]) -> NDArray[np.float64]:
         """Probabilities (n, n_classes), or numbers (n, 1)."""
         raise NotImplementedError
+
+
+class _Boosted(_Trees):
+    """Settings of boosted trees, and how they are grown."""
+
+    def __init__(
+        self,
+        *,
+        n_leaves: int = 31,
+        n_trees: int = 100,
+        learning_rate: float = 0.1,
+        random_state: Any = None,
+    ) -> None:
+        self.n_leaves = n_leaves
+        self.n_trees = n_trees
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+
+    def _boosted(
+        self,
+        X: NDArray[Any],
+        targets: NDArray[Any],
+        weights: NDArray[np.float64],
+        seed: int,
+    ) -> FlatTrees:
+        rows = binned(X.astype(np.float32), targets.astype(np.float32))
+        capacity = Capacity(self.n_leaves, self.n_trees, self.learning_rate)
+        trees: FlatTrees = rows.fit(np.arange(len(X)), weights, capacity, seed).flat()
+        return trees
 
 
 class _Classifier(ClassifierMixin, _Trees):
@@ -139,7 +167,7 @@ class _Regressor(RegressorMixin, _Trees):
         return np.asarray(np.clip(self.middle_ + self.spread_ * said, -1.0, 1.0) * self.unit_)
 
 
-class BoostedTreesClassifier(_Classifier):
+class BoostedTreesClassifier(_Classifier, _Boosted):
     """Gradient-boosted trees that predict classes; LightGBM grows them on one thread.
 
     Where LightGBM cannot be loaded, scikit-learn's histogram trees take its place.
@@ -168,38 +196,20 @@ class BoostedTreesClassifier(_Classifier):
     ['low', 'high']
     """
 
-    def __init__(
-        self,
-        *,
-        n_leaves: int = 31,
-        n_trees: int = 100,
-        learning_rate: float = 0.1,
-        random_state: Any = None,
-    ) -> None:
-        self.n_leaves = n_leaves
-        self.n_trees = n_trees
-        self.learning_rate = learning_rate
-        self.random_state = random_state
-
     def _grown(
         self, X: NDArray[Any], y: NDArray[Any], weights: NDArray[np.float64], seed: int
     ) -> FlatTrees | None:
         if len(self.classes_) == 1:  # nothing to learn
             return None
-        capacity = Capacity(self.n_leaves, self.n_trees, self.learning_rate)
-        targets = y[:, None] == np.arange(len(self.classes_))
-        return _boosted(X, targets, weights, capacity, seed)
+        return self._boosted(X, y[:, None] == np.arange(len(self.classes_)), weights, seed)
 
     def _said_by_trees(self, X: NDArray[Any]) -> NDArray[np.float64]:
         if self.trees_ is None:
             return np.ones((len(X), 1))
-        raw = self.trees_.raw(X.astype(np.float32))
-        if len(self.classes_) == 2:
-            return np.hstack([expit(-raw), expit(raw)])
-        return np.asarray(softmax(raw, axis=1))
+        return linked(self.trees_.raw(X.astype(np.float32)), len(self.classes_))
 
 
-class BoostedTreesRegressor(_Regressor):
+class BoostedTreesRegressor(_Regressor, _Boosted):
     """Gradient-boosted trees that predict numbers; LightGBM grows them on one thread.
 
     Where LightGBM cannot be loaded, scikit-learn's histogram trees take its place.
@@ -218,24 +228,10 @@ class BoostedTreesRegressor(_Regressor):
         All trees as arrays.
     """
 
-    def __init__(
-        self,
-        *,
-        n_leaves: int = 31,
-        n_trees: int = 100,
-        learning_rate: float = 0.1,
-        random_state: Any = None,
-    ) -> None:
-        self.n_leaves = n_leaves
-        self.n_trees = n_trees
-        self.learning_rate = learning_rate
-        self.random_state = random_state
-
     def _grown(
         self, X: NDArray[Any], y: NDArray[Any], weights: NDArray[np.float64], seed: int
     ) -> FlatTrees | None:
-        capacity = Capacity(self.n_leaves, self.n_trees, self.learning_rate)
-        return _boosted(X, y[:, None], weights, capacity, seed)
+        return self._boosted(X, y[:, None], weights, seed)
 
     def _said_by_trees(self, X: NDArray[Any]) -> NDArray[np.float64]:
         assert self.trees_ is not None
@@ -310,15 +306,3 @@ def _in_range(X: NDArray[Any]) -> NDArray[Any]:
     """The rows, numbers beyond float32 brought to its ends; gaps stay."""
     ends = np.finfo(np.float32)
     return np.clip(X, ends.min, ends.max)
-
-
-def _boosted(
-    X: NDArray[Any],
-    targets: NDArray[Any],
-    weights: NDArray[np.float64],
-    capacity: Capacity,
-    seed: int,
-) -> FlatTrees:
-    rows = binned(X.astype(np.float32), targets.astype(np.float32))
-    trees: FlatTrees = rows.fit(np.arange(len(X)), weights, capacity, seed).flat()
-    return trees

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from ..data.table import Table
 
@@ -19,7 +18,6 @@ __all__ = [
     "Reference",
     "State",
     "in_parallel",
-    "linked",
     "one_thread_each",
 ]
 
@@ -78,14 +76,6 @@ class Reference(Protocol):
     ) -> Self:
         """A reference that answers like the one that `state` was called on."""
         ...
-
-
-def linked(raw: NDArray[np.float64], n_outputs: int) -> Floats:
-    """Raw outputs (n,) or (n, k) as scores: one output is the log-odds of the second class."""
-    raw = raw[:, np.newaxis] if raw.ndim == 1 else raw
-    if n_outputs == 2:
-        return np.hstack([expit(-raw), expit(raw)]).astype(np.float32)
-    return (softmax(raw, axis=1) if n_outputs > 2 else raw).astype(np.float32)
 
 
 def in_parallel(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..data.table import Table
 from ..predictors.flat_trees import FlatTrees
-from ..predictors.growing import BinnedRows, Capacity, binned
-from .base import ROWS_PER_BLOCK, Floats, State, Weights, in_parallel, linked
+from ..predictors.growing import BinnedRows, Capacity, binned, linked
+from .base import ROWS_PER_BLOCK, Floats, State, Weights, in_parallel
 
 __all__ = ["LADDER", "BoostedTrees"]
 
@@ -173,7 +173,7 @@ class BoostedTrees:
 
 
 def _scored_block(trees: FlatTrees, X: Floats, n_outputs: int, start: int) -> Floats:
-    return linked(trees.raw(X[start : start + ROWS_PER_BLOCK]), n_outputs)
+    return linked(trees.raw(X[start : start + ROWS_PER_BLOCK]), n_outputs).astype(np.float32)
 
 
 def _loss(scores: Floats, targets: Floats, weights: Weights | None) -> float:

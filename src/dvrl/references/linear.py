@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..data.table import Table
 from ..files.archive import expect
 from ..numerics.padding import pad, padded_size
-from .base import Floats, State, Weights, linked
+from ..predictors.growing import linked
+from .base import Floats, State, Weights
 
 __all__ = ["Linear"]
 
@@ -114,7 +115,7 @@ class Linear:
 
     def _scored(self, X: Floats, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> Floats:
         """Class probabilities, or the predicted scaled target, in double precision."""
-        return linked(X.astype(np.float64) @ weight + bias, self._n_outputs)
+        return linked(X.astype(np.float64) @ weight + bias, self._n_outputs).astype(np.float32)
 
 
 def _compiled_fit() -> Any:
