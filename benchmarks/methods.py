@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from cases import Case
 from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor
 from dvrl import methods as valuation_methods
+from same_results import model
 
 Values = NDArray[np.float64]
 
@@ -141,7 +142,7 @@ def fit_dvrl(case: Case, settings: dict[str, Any]) -> tuple[Any, float]:
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataValuationWarning)
-        valuer = cls(random_state=case.seed, **settings)
+        valuer = model(cls, random_state=case.seed, **settings)
         valuer.fit(case.X, case.y, X_val=case.X_val, y_val=case.y_val)
     return valuer, time.perf_counter() - started
 

@@ -38,8 +38,9 @@ from data import Split, split
 from dvrl import DataValuationWarning, DVRLClassifier
 from dvrl.actions import removal_curve
 from dvrl.data.noise import flip_labels
-from dvrl.predictors.weighted_fit import model_by_name
+from dvrl.predictors.registry import model_by_name
 from methods import DEFAULT
+from same_results import model
 
 Values = NDArray[np.float64]
 PATH = RESULTS / "removal.jsonl"
@@ -52,7 +53,7 @@ def values_of(rows: Split, seed: int, settings: dict[str, Any]) -> tuple[dict[st
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataValuationWarning)
-        valuer = DVRLClassifier(random_state=seed, **settings).fit(
+        valuer = model(DVRLClassifier, random_state=seed, **settings).fit(
             rows.X, rows.y, X_val=rows.X_val, y_val=rows.y_val
         )
     seconds = time.perf_counter() - started

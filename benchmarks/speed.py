@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ from dvrl import DataValuationWarning, DVRLClassifier
 from dvrl.data.noise import flip_labels
 
 PATH = RESULTS / "speed.json"
-PAPER = {"preset": "paper", "batch_size": 1000, "random_state": 0}
+PAPER = {"preset": "paper", "random_state": 0}
+BATCHES = {"batch_size": 1000}
 Row = dict[str, Any]
 
 
@@ -77,14 +79,21 @@ def linear_flops(n_steps: int, batch: int, n_features: int) -> float:
 
 def paper_logistic() -> list[Row]:
     data = adult()
-    valuer = DVRLClassifier("logistic", **PAPER)
+    valuer = DVRLClassifier("logistic", **PAPER, settings=BATCHES)
     seconds, compiling = loop_seconds(valuer, data)
     n_features = valuer.encoder_.transform(data["X"]).shape[1]
     flops = estimator_flops(1000, n_features, 2, 0) + linear_flops(100, 256, n_features)
     peak = sgemm_peak()
     share = flops * 2000 / seconds / peak
     several = DVRLClassifier(
-        "logistic", **PAPER, n_selections=16, baseline="leave_one_out", outer_iterations=500
+        "logistic",
+        **PAPER,
+        settings={
+            **BATCHES,
+            "n_selections": 16,
+            "baseline": "leave_one_out",
+            "outer_iterations": 500,
+        },
     )
     sixteen, _ = loop_seconds(several, data)
     return [
@@ -114,7 +123,7 @@ def paper_logistic() -> list[Row]:
 
 
 def paper_mlp() -> list[Row]:
-    seconds, compiling = loop_seconds(DVRLClassifier("mlp", **PAPER), adult())
+    seconds, compiling = loop_seconds(DVRLClassifier("mlp", **PAPER, settings=BATCHES), adult())
     return [
         row(
             "preset `paper`, Adult 1000/400, MLP 100-100, 2000 x 100 iterations",
@@ -133,7 +142,7 @@ def time_to_reward() -> list[Row]:
     slow, _ = loop_seconds(released, data)
     wanted = released.diagnostics_.reward_weighted
     for n in (5, 10, 20, 50, 100, 200, 400):
-        valuer = DVRLClassifier(outer_iterations=n, random_state=0)
+        valuer = DVRLClassifier(random_state=0, settings={"outer_iterations": n})
         seconds, _ = loop_seconds(valuer, data)
         if valuer.diagnostics_.reward_weighted >= wanted:
             break
@@ -162,16 +171,19 @@ def million_rows() -> list[Row]:
     for n_rows in (10_000, 1_000_000):
         X, y = made_rows(n_rows)
         valuer = DVRLClassifier(
-            marginal="validation", outer_iterations=200, ensemble_size=1, random_state=0
+            marginal="validation",
+            random_state=0,
+            settings={"outer_iterations": 200, "ensemble_size": 1},
         )
         seconds, _ = loop_seconds(valuer, {"X": X, "y": y, "X_val": X_val, "y_val": y_val})
         per_iteration[n_rows] = seconds / 200
     started = time.perf_counter()
     valuer.value(X, y)
     valuing = time.perf_counter() - started
-    scores, Y = valuer.marginal_.scores(X), valuer.coder_.encode(y)
+    targets = valuer.coder_.encode(y)
+    scores = valuer.marginal_.scores(valuer.encoder_.encode(X))
     started = time.perf_counter()
-    valuer._members_values(valuer.encoder_.transform(X), Y, scores)
+    valuer._policy.values(replace(valuer.encoder_.encode(X), targets=targets), scores)
     network = time.perf_counter() - started
     ratio = per_iteration[1_000_000] / per_iteration[10_000]
     return [
@@ -204,7 +216,7 @@ from speed import made_rows
 from dvrl import DVRLClassifier
 X_val, y_val = made_rows(400)
 X, y = made_rows({n_rows})
-valuer = DVRLClassifier(marginal="validation", outer_iterations=100, random_state=0)
+valuer = DVRLClassifier(marginal="validation", random_state=0, settings={{"outer_iterations": 100}})
 valuer.fit(X, y, X_val=X_val, y_val=y_val)
 # Not ru_maxrss, which a child inherits from its parent.
 print(int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024)
@@ -268,9 +280,9 @@ def repeated_fits() -> list[Row]:
     for n_rows, n_features in ((1000, 30), (980, 29), (1010, 30)):
         part = slice(0, n_rows)
         started = time.perf_counter()
-        DVRLClassifier(marginal="validation", outer_iterations=20, random_state=0).fit(
-            X[part, :n_features], y[part], X_val=X[1010:, :n_features], y_val=y[1010:]
-        )
+        DVRLClassifier(
+            marginal="validation", random_state=0, settings={"outer_iterations": 20}
+        ).fit(X[part, :n_features], y[part], X_val=X[1010:, :n_features], y_val=y[1010:])
         times.append(time.perf_counter() - started)
     return [
         row(
@@ -302,14 +314,15 @@ def against_plain_training() -> list[Row]:
 
 def plain_training(valuer: DVRLClassifier, data: dict[str, Any]) -> float:
     """Seconds of one compiled fit of the final predictor, best of three."""
-    from dvrl.predictors.traceable import fit_traceable
+    from dvrl.predictors.traced import fit_traced
 
-    X, Y = valuer.encoder_.transform(data["X"]), valuer.coder_.encode(data["y"])
+    rows = valuer.encoder_.encode(data["X"])
+    rows = replace(rows, targets=valuer.coder_.encode(data["y"]))
     best = np.inf
     for _ in range(4):
         started = time.perf_counter()
-        fitted = fit_traceable(valuer.predictor_.predictor, X, Y, np.ones(len(X), np.float32))
-        fitted.scores(X[:1])
+        fitted = fit_traced(valuer.predictor_.predictor, rows, np.ones(len(rows), np.float32))
+        fitted.scores(rows.take(np.arange(1)))
         best = min(best, time.perf_counter() - started)
     return best
 
@@ -318,7 +331,7 @@ def reference_fit() -> list[Row]:
     """One fit of scikit-learn's logistic regression, as a yardstick of the machine."""
     data = adult()
     X = (
-        DVRLClassifier(outer_iterations=1, ensemble_size=1)
+        DVRLClassifier(settings={"outer_iterations": 1, "ensemble_size": 1})
         .fit(**data)
         .encoder_.transform(data["X"])
     )

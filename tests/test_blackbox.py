@@ -18,12 +18,36 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from threadpoolctl import threadpool_info
 
-from dvrl.predictors.blackbox import (
-    BlackBoxPredictor,
-    _heavy_rows,
-    _single_threaded,
-    _weight_parameter,
-)
+from dvrl.data.table import Table
+from dvrl.predictors.blackbox import BlackBox, Failure
+from dvrl.predictors.estimators import single_threaded
+from dvrl.predictors.weighted_fit import _heavy_rows, _way
+
+
+def table(X, y):
+    """Rows that look the same to all predictors."""
+    return Table(X, np.zeros((len(X), 0), np.float32), own=X, labels=np.asarray(y))
+
+
+class BlackBoxPredictor(BlackBox):
+    """A black box that takes rows and labels, and raises the first failure."""
+
+    def evaluate(self, X, y, subsets, X_val, y_val, scorer=None):
+        subsets = [np.asarray(each, dtype=int) for each in subsets]
+        outcomes = super().evaluate(table(X, y), subsets, table(X_val, y_val), scorer)
+        for each in outcomes:
+            if isinstance(each, Failure):
+                raise each.as_error() from each.cause
+        return outcomes
+
+    def fit(self, X, y, weights):
+        fitted = super().fit(table(X, y), np.asarray(weights)[np.newaxis])
+        scores = fitted.scores
+        return SimpleNamespace(
+            estimator_=fitted.estimator_,
+            note=fitted.note,
+            scores=lambda X: scores(table(X, np.zeros(len(X))))[0],
+        )
 
 
 def labels(*classes):
@@ -294,7 +318,7 @@ def test_numbers_of_jobs_inside_the_estimator():
     ):
         for keep, expected in ((True, kept), (False, parallel)):
             pipeline = make_pipeline(StandardScaler(), model)
-            changed = _single_threaded(pipeline, keep_chosen=keep)
+            changed = single_threaded(pipeline, keep_chosen=keep)
             assert changed.steps[-1][1].n_jobs == expected
             model = changed.steps[-1][1].set_params(n_jobs=4 if kept == 4 else None)
 
@@ -310,7 +334,7 @@ def test_weights_reach_estimators_and_the_last_step_of_pipelines():
     plain = BlackBoxPredictor(LogisticRegression(), coder).fit(X, y, weights)
     np.testing.assert_allclose(plain.scores(X), expected, rtol=1e-5)
     model = make_pipeline("passthrough", make_pipeline(LogisticRegression()))
-    assert _weight_parameter(model) == "pipeline__logisticregression__sample_weight"
+    assert _way(model) == "routed"
     nested = BlackBoxPredictor(model, coder).fit(X, y, weights)
     np.testing.assert_allclose(nested.scores(X), expected, rtol=1e-5)
     assert nested.estimator_.steps[-1][0] == "pipeline"
@@ -334,10 +358,10 @@ def test_without_weights_the_heavy_rows_are_fitted(in_pipeline):
 def test_heavy_rows_keep_every_class():
     weights = np.array([0.9, 0.1, 0.4, 0.3, 0.5])
     y = np.array(["a", "b", "b", "c", "a"])
-    assert _heavy_rows(weights, y, "classification").tolist() == [0, 2, 3, 4]
+    assert _heavy_rows(weights, y, classes=True).tolist() == [0, 2, 3, 4]
     target = np.arange(5.0)
-    assert _heavy_rows(weights, target, "regression").tolist() == [0, 4]
-    assert _heavy_rows(weights / 2, target, "regression").tolist() == [0, 4]
+    assert _heavy_rows(weights, target, classes=False).tolist() == [0, 4]
+    assert _heavy_rows(weights / 2, target, classes=False).tolist() == [0, 4]
 
 
 @pytest.mark.parametrize("level", [0.0, 0.3, 1.0])

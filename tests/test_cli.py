@@ -157,9 +157,6 @@ def test_ctrl_c_exits_with_130_and_names_the_checkpoint(tmp_path: Path, train_cs
     checkpoint = tmp_path / "run.checkpoint"
 
     class Interrupted:
-        def set_params(self, **_):
-            return self
-
         def fit(self, *_, **__):
             checkpoint.write_bytes(b"state")
             raise KeyboardInterrupt

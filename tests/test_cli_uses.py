@@ -192,17 +192,14 @@ def test_bad_input_of_the_uses_is_one_sentence_and_writes_nothing(tmp_path: Path
 def test_strict_counts_for_the_uses_too(tmp_path: Path, tables, command, monkeypatch):
     import dataclasses
 
-    from dvrl.diagnostics.findings import Diagnostics
-    from dvrl.valuation import DVRLClassifier
+    from dvrl.diagnostics import judge
 
-    diagnose = DVRLClassifier._diagnose
+    diagnose = judge.diagnose
 
-    def flagged(self, *inputs):
-        diagnose(self, *inputs)
-        assert isinstance(self.diagnostics_, Diagnostics)
-        self.diagnostics_ = dataclasses.replace(self.diagnostics_, messages=("Flat.",))
+    def flagged(evidence):
+        return dataclasses.replace(diagnose(evidence), messages=("Flat.",))
 
-    monkeypatch.setattr(DVRLClassifier, "_diagnose", flagged)
+    monkeypatch.setattr(judge, "diagnose", flagged)
     more = ["--fraction", "0.1"] if command != "train" else []
     output = tmp_path / "out.csv"
     arguments = [command, *rows_of(tables), "--drop", "wrong", *more, "-o", output, *QUICK]

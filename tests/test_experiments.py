@@ -241,7 +241,7 @@ def test_robust_comparison_refuses_other_rows(rng):
 def test_fit_weighted_takes_the_rows_of_weight_one_half_without_sample_weight(rng):
     X, _, noisy, is_corrupted = _problem(rng)
     weights = 1.0 - is_corrupted
-    fitted = fit_weighted(KNeighborsClassifier(), X[:200], noisy, weights)
+    fitted = fit_weighted(KNeighborsClassifier(), X[:200], noisy, weights, classes=True)
     assert fitted.n_samples_fit_ == 120
 
 

@@ -81,7 +81,7 @@ def test_command_line_and_python_agree(tmp_path: Path, task: str):
     train, valid = _tables(task)
     written, page = _detected(tmp_path, train, valid)
     X, y = train.drop(columns="answer"), train["answer"]
-    valuer = KINDS[task](random_state=0, outer_iterations=20, ensemble_size=1)
+    valuer = KINDS[task](random_state=0, settings={"outer_iterations": 20, "ensemble_size": 1})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataValuationWarning)  # too short to be trusted
         valuer.fit(X, y, X_val=valid.drop(columns="answer"), y_val=valid["answer"])

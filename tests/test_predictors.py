@@ -1,4 +1,4 @@
-"""Traceable predictors against scikit-learn, numpy and finite differences."""
+"""Traced predictors against scikit-learn, numpy and finite differences."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from dvrl.data.table import Table
 from dvrl.numerics.padding import pad
 from dvrl.predictors.linear import INTERCEPT_PENALTY, LinearPredictor
-from dvrl.predictors.mlp import MLPPredictor
-from dvrl.predictors.traceable import final_form, fit_traceable, named_predictor
+from dvrl.predictors.networks import MLPPredictor
+from dvrl.predictors.registry import named_predictor
+from dvrl.predictors.traced import fit_traced
 
 N_ROWS, N_FEATURES = 120, 5
 HYPER = {"inner_learning_rate": jnp.float32(0.1), "l2": jnp.float32(2.0)}
@@ -31,11 +33,11 @@ def class_data(n_classes, seed=0):
 
 def fitted_scores(predictor, X, Y, weights, X_new, hyper=HYPER, start=None):
     if start is None:
-        start = predictor.init(np.random.default_rng(0), X.shape[1], 0, Y.shape[1])
-    params = predictor.fit(
+        start = predictor.init(np.random.default_rng(0), X.shape[1], Y.shape[1])
+    params = predictor.solve(
         start, X, Y, jnp.asarray(weights), jnp.ones(len(X)), jax.random.key(0), hyper
     )
-    scores = jax.vmap(lambda params: predictor.scores(params, X_new, Y.shape[1]))(params)
+    scores = jax.vmap(lambda params: predictor.apply(params, X_new, Y.shape[1]))(params)
     return np.asarray(scores), params
 
 
@@ -76,12 +78,13 @@ def test_a_solved_fit_does_not_depend_on_its_start_or_on_padding(n_classes):
     np.testing.assert_allclose(again, expected, atol=1e-4)
 
     wide, tall = pad(X, 128, 8), pad(Y, 128)
-    start = predictor.init(np.random.default_rng(0), N_FEATURES, 3, n_classes)
+    start = predictor.init(np.random.default_rng(0), N_FEATURES, n_classes)
+    start = predictor.widened(start, N_FEATURES + 3)
     mask = pad(np.ones(N_ROWS, np.float32), 128)
-    padded = predictor.fit(
+    padded = predictor.solve(
         start, wide, tall, pad(weights.T, 128).T, mask, jax.random.key(0), HYPER
     )  # fmt: skip
-    scores = jax.vmap(lambda params: predictor.scores(params, wide, n_classes))(padded)
+    scores = jax.vmap(lambda params: predictor.apply(params, wide, n_classes))(padded)
     np.testing.assert_allclose(np.asarray(scores)[:, :N_ROWS], expected, atol=1e-4)
 
 
@@ -140,7 +143,11 @@ def test_rows_of_no_weight_do_not_matter():
     Y = np.eye(2, dtype=np.float32)[labels]
     wrong = Y.copy()
     wrong[::3] = wrong[::3, ::-1]  # weights[1] is zero there
-    for predictor in (LinearPredictor(), LinearPredictor(steps=20, batch_size=16), MLPPredictor(5)):
+    for predictor in (
+        LinearPredictor(),
+        LinearPredictor(steps=20, batch_size=16),
+        MLPPredictor(steps=5),
+    ):
         right, _ = fitted_scores(predictor, X, Y, weights[1:], X)
         other, _ = fitted_scores(predictor, X, wrong, weights[1:], X)
         np.testing.assert_allclose(right, other, atol=1e-6)
@@ -151,32 +158,30 @@ def test_mlp_learns_what_no_line_can():
     X = rng.uniform(-1, 1, size=(300, 2)).astype(np.float32)
     labels = (X[:, 0] * X[:, 1] > 0).astype(int)
     Y = np.eye(2, dtype=np.float32)[labels]
-    mlp = final_form(
-        named_predictor("mlp", "classification", steps=100, batch_size=64, optimizer="adam"), 300
-    )
-    fitted = fit_traceable(mlp, X, Y, np.ones(300, np.float32), learning_rate=1e-2, l2=0.0)
-    assert np.mean(fitted.scores(X).argmax(axis=1) == labels) > 0.95
-    line = fit_traceable(LinearPredictor(), X, Y, np.ones(300, np.float32))
-    assert np.mean(line.scores(X).argmax(axis=1) == labels) < 0.7
+    mlp = named_predictor("mlp", "classification", steps=100, batch_size=64, optimizer="adam")
+    mlp, rows = mlp.for_one_fit(300), Table(X, Y)
+    fitted = fit_traced(mlp, rows, np.ones(300, np.float32), learning_rate=1e-2, l2=0.0)
+    assert np.mean(fitted.scores(rows)[0].argmax(axis=1) == labels) > 0.95
+    line = fit_traced(LinearPredictor(), rows, np.ones(300, np.float32))
+    assert np.mean(line.scores(rows)[0].argmax(axis=1) == labels) < 0.7
 
 
 def test_mlp_regressor_fits_a_parabola():
     X = np.linspace(-1, 1, 200, dtype=np.float32)[:, None]
     Y = 2 * X**2 - 1
-    mlp = final_form(
-        named_predictor("mlp", "regression", steps=100, batch_size=64, optimizer="adam"), 200
-    )
-    fitted = fit_traceable(mlp, X, Y, np.ones(200, np.float32), learning_rate=1e-2, l2=0.0)
-    assert np.mean((fitted.scores(X) - Y) ** 2) < 0.02 * np.var(Y)
+    mlp = named_predictor("mlp", "regression", steps=100, batch_size=64, optimizer="adam")
+    mlp, rows = mlp.for_one_fit(200), Table(X, Y)
+    fitted = fit_traced(mlp, rows, np.ones(200, np.float32), learning_rate=1e-2, l2=0.0)
+    assert np.mean((fitted.scores(rows)[0] - Y) ** 2) < 0.02 * np.var(Y)
 
 
 # --- the gradient through the fit ---------------------------------------------------------------
 
 
 def reward_of_weights(predictor, X, Y, X_new, Y_new, start, weights):
-    params = predictor.fit(start, X, Y, weights[None], jnp.ones(len(X)), jax.random.key(0), HYPER)
+    params = predictor.solve(start, X, Y, weights[None], jnp.ones(len(X)), jax.random.key(0), HYPER)
     params = jax.tree.map(lambda leaf: leaf[0], params)
-    scores = predictor.scores(params, X_new, Y.shape[1])
+    scores = predictor.apply(params, X_new, Y.shape[1])
     if Y.shape[1] == 1:
         return -jnp.mean((scores - Y_new) ** 2)
     return jnp.mean(jnp.sum(Y_new * jnp.log(scores), axis=1))
@@ -201,7 +206,7 @@ def test_gradient_through_the_fit_against_finite_differences(predictor, n_output
     else:
         Y, Y_new = (np.eye(n_outputs, dtype=np.float32)[each] for each in (labels, labels_new))
     X, Y, X_new, Y_new = map(jnp.asarray, (X, Y, X_new, Y_new))
-    start = predictor.init(np.random.default_rng(0), N_FEATURES, 0, n_outputs)
+    start = predictor.init(np.random.default_rng(0), N_FEATURES, n_outputs)
     reward = jax.jit(partial(reward_of_weights, predictor, X, Y, X_new, Y_new, start))
     base = jnp.asarray(0.2 + 0.6 * weights[0])
     gradient = np.asarray(jax.jit(jax.grad(reward))(base))
@@ -333,7 +338,7 @@ def test_steps_of_the_mlp_against_backpropagation_in_numpy():
     X, labels, weights = class_data(2)
     target = (2.0 * labels - 1.0).astype(np.float32)[:, None]
     mlp = MLPPredictor(steps=6, batch_size=16, hidden=(7, 4), optimizer="sgd")
-    start = mlp.init(np.random.default_rng(0), N_FEATURES, 0, 1)
+    start = mlp.init(np.random.default_rng(0), N_FEATURES, 1)
     _, params = fitted_scores(mlp, X, target, weights, X, start=start)
     for index, row_weights in enumerate(weights):
         layers = [[np.float64(layer["weight"]), np.float64(layer["bias"])] for layer in start]
@@ -361,10 +366,13 @@ def test_padding_is_never_in_a_mini_batch():
     wild_X, wild_weights = X.copy(), weights.copy()
     wild_X[n_rows:], wild_weights[:, n_rows:] = 1e6, 1e6
     mask = jnp.asarray(np.arange(N_ROWS) < n_rows, jnp.float32)
-    for predictor in (LinearPredictor(steps=20, batch_size=16), MLPPredictor(5, 16, (8,))):
-        start = predictor.init(np.random.default_rng(0), N_FEATURES, 0, 2)
+    for predictor in (
+        LinearPredictor(steps=20, batch_size=16),
+        MLPPredictor(steps=5, batch_size=16, hidden=(8,)),
+    ):
+        start = predictor.init(np.random.default_rng(0), N_FEATURES, 2)
         fits = [
-            predictor.fit(start, rows, Y, jnp.asarray(each), mask, jax.random.key(0), HYPER)
+            predictor.solve(start, rows, Y, jnp.asarray(each), mask, jax.random.key(0), HYPER)
             for rows, each in ((X, weights), (wild_X, wild_weights))
         ]
         jax.tree.map(np.testing.assert_array_equal, *fits)
@@ -409,7 +417,7 @@ def test_gradient_through_the_fit_row_by_row(logistic):
         return -np.mean((raw - y_new) ** 2)
 
     predictor = LinearPredictor(tolerance=1e-6)
-    start = predictor.init(np.random.default_rng(0), N_FEATURES, 0, Y.shape[1])
+    start = predictor.init(np.random.default_rng(0), N_FEATURES, Y.shape[1])
     reward = partial(reward_of_weights, predictor, X, Y, X_new, Y_new, start)
     value, gradient = jax.jit(jax.value_and_grad(reward))(jnp.asarray(base))
     assert float(value) == pytest.approx(exact_reward(base.astype(np.float64)), rel=1e-4)
@@ -430,7 +438,7 @@ def test_gradient_through_the_steps_of_the_mlp():
     Y, Y_new = (np.eye(2, dtype=np.float32)[each] for each in (labels, labels_new))
     X, Y, X_new, Y_new = map(jnp.asarray, (X, Y, X_new, Y_new))
     mlp = MLPPredictor(steps=10, batch_size=32, hidden=(8,), optimizer="sgd")
-    start = mlp.init(np.random.default_rng(0), N_FEATURES, 0, 2)
+    start = mlp.init(np.random.default_rng(0), N_FEATURES, 2)
     reward = jax.jit(partial(reward_of_weights, mlp, X, Y, X_new, Y_new, start))
     base = jnp.asarray(0.2 + 0.6 * weights[0])
     gradient = np.asarray(jax.jit(jax.grad(reward))(base))
@@ -445,10 +453,10 @@ def test_selections_do_not_share_their_gradients():
     X, labels, weights = class_data(2)
     Y = np.eye(2, dtype=np.float32)[labels]
     predictor = LinearPredictor(tolerance=1e-6)
-    start = predictor.init(np.random.default_rng(0), N_FEATURES, 0, 2)
+    start = predictor.init(np.random.default_rng(0), N_FEATURES, 2)
 
     def first_coefficients(weights):
-        params = predictor.fit(start, X, Y, weights, jnp.ones(N_ROWS), jax.random.key(0), HYPER)
+        params = predictor.solve(start, X, Y, weights, jnp.ones(N_ROWS), jax.random.key(0), HYPER)
         return jnp.sum(params["weight"][0])
 
     gradient = np.asarray(jax.jit(jax.grad(first_coefficients))(jnp.asarray(weights)))

@@ -69,7 +69,7 @@ def test_no_seed_inverts_the_values():
     for seed in range(1, 4):
         (X, y), (X_val, y_val), _ = split(*digits(), seed=seed)
         noisy, is_flipped = flip_labels(y, 0.2, rng=seed)
-        valuer = DVRLClassifier(random_state=seed, ensemble_size=1)
+        valuer = DVRLClassifier(random_state=seed, settings={"ensemble_size": 1})
         valuer.fit(X, noisy, X_val=X_val, y_val=y_val)
         assert detection_scores(valuer.data_values_, is_flipped)["auroc"] > 0.97
 
@@ -89,9 +89,17 @@ def test_a_collapsed_run_is_reported():
     (X, y), (X_val, y_val), _ = split(*digits(), seed=0)
     noisy, _ = flip_labels(y % 2, 0.4, rng=0)
     valuer = DVRLClassifier(
-        marginal="none", prior="none", kl_weight=0.0, residual_bound=0.0, learning_rate=1.0,
-        outer_iterations=30, ensemble_size=1, random_state=0,
-    )  # fmt: skip
+        marginal="none",
+        random_state=0,
+        settings={
+            "prior": "none",
+            "kl_weight": 0.0,
+            "residual_bound": 0.0,
+            "learning_rate": 1.0,
+            "outer_iterations": 30,
+            "ensemble_size": 1,
+        },
+    )
     # The validation labels are swapped, too: that is a warning of its own.
     disagree = pytest.warns(DataValuationWarning, match="validation rows disagree")
     with pytest.warns(DataValuationWarning, match="flat"), disagree:

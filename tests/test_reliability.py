@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 
-from dvrl import DVRLClassifier, DVRLRegressor
+from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor
+from helpers import parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore::dvrl.exceptions.DataValuationWarning")
 QUICK = {"outer_iterations": 2, "ensemble_size": 1, "random_state": 0}
@@ -29,7 +31,7 @@ X_VAL, Y_VAL = rows(30, seed=1)
 
 def refused(match, *, X=X, y=Y, X_val=X_VAL, y_val=Y_VAL, cls=DVRLClassifier, **settings):
     """One sentence or two, that name the cause, before anything is learned."""
-    valuer = cls(**QUICK, **settings)
+    valuer = cls(**parameters(**QUICK, **settings))
     with pytest.raises((ValueError, TypeError), match=match) as caught:
         valuer.fit(X, y, X_val=X_val, y_val=y_val)
     assert len(str(caught.value)) < 400
@@ -73,7 +75,7 @@ def test_validation_rows_that_cannot_be_used():
     refused("y_val", y_val=None)
     refused("X_val", X_val=None)
     refused("[Ii]nconsistent|samples|rows", y_val=Y_VAL[:-1])
-    refused("between 0 and 1", X_val=None, y_val=None, validation_fraction=1.5)
+    refused("validation_fraction", X_val=None, y_val=None, validation_fraction=1.5)
 
 
 def test_objects_that_are_no_predictors():
@@ -93,12 +95,12 @@ def test_a_black_box_that_fails_says_so_with_its_cause():
             return {}
 
     with pytest.raises(RuntimeError, match="no disk") as caught:
-        DVRLClassifier(Broken(), **QUICK).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+        DVRLClassifier(Broken(), **parameters(**QUICK)).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
     assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_a_constant_target_is_valued_or_refused_with_one_sentence():
-    valuer = DVRLRegressor(**QUICK)
+    valuer = DVRLRegressor(**parameters(**QUICK))
     try:
         valuer.fit(X, np.full(60, 7.0), X_val=X_VAL, y_val=np.full(30, 7.0))
     except ValueError as error:
@@ -111,11 +113,11 @@ def test_a_constant_target_is_valued_or_refused_with_one_sentence():
 def test_few_rows(n_rows, n_validation):
     X, y = rows(n_rows)
     y[:2] = [0, 1]
-    valuer = DVRLClassifier(**QUICK).fit(
+    valuer = DVRLClassifier(**parameters(**QUICK)).fit(
         X, y, X_val=X_VAL[:n_validation], y_val=Y_VAL[:n_validation]
     )
     assert np.isfinite(valuer.data_values_).all()
-    target = DVRLRegressor(**QUICK)
+    target = DVRLRegressor(**parameters(**QUICK))
     target.fit(X, X[:, 0], X_val=X_VAL[:n_validation], y_val=X_VAL[:n_validation, 0])
     assert np.isfinite(target.data_values_).all()
 
@@ -123,14 +125,14 @@ def test_few_rows(n_rows, n_validation):
 def test_a_class_without_validation_rows_and_one_of_a_single_row():
     y = Y.copy()
     y[0] = 2
-    valuer = DVRLClassifier(**QUICK).fit(X, y, X_val=X_VAL, y_val=Y_VAL)
+    valuer = DVRLClassifier(**parameters(**QUICK)).fit(X, y, X_val=X_VAL, y_val=Y_VAL)
     assert valuer.classes_.tolist() == [0, 1, 2]
     assert valuer.predict_proba(X).shape == (60, 3)
 
 
 def test_columns_of_one_value_and_of_huge_numbers():
     odd = np.column_stack([X, np.full(60, 3.0), 1e30 * X[:, 0], 1e-30 * X[:, 1]])
-    valuer = DVRLClassifier(**QUICK).fit(odd, Y, X_val=odd[:20], y_val=Y[:20])
+    valuer = DVRLClassifier(**parameters(**QUICK)).fit(odd, Y, X_val=odd[:20], y_val=Y[:20])
     assert np.isfinite(valuer.data_values_).all()
 
 
@@ -138,20 +140,22 @@ def test_the_callers_arrays_stay_as_they_are():
     copies = [each.copy() for each in (X, Y, X_VAL, Y_VAL)]
     for each in (X, Y, X_VAL, Y_VAL):
         each.setflags(write=False)
-    DVRLClassifier(**QUICK).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    DVRLClassifier(**parameters(**QUICK)).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
     for each, copy in zip((X, Y, X_VAL, Y_VAL), copies, strict=True):
         np.testing.assert_array_equal(each, copy)
 
 
 def test_no_global_random_state_is_touched():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    DVRLClassifier(outer_iterations=2, ensemble_size=1).fit(X, Y)
+    DVRLClassifier(settings={"outer_iterations": 2, "ensemble_size": 1}).fit(X, Y)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 def test_many_rows():
     X, y = rows(50_000)
-    valuer = DVRLClassifier(**QUICK, marginal="validation").fit(X, y, X_val=X_VAL, y_val=Y_VAL)
+    valuer = DVRLClassifier(**parameters(**QUICK, marginal="validation")).fit(
+        X, y, X_val=X_VAL, y_val=Y_VAL
+    )
     assert valuer.data_values_.shape == (50_000,)
     assert np.isfinite(valuer.data_values_).all()
 
@@ -159,7 +163,7 @@ def test_many_rows():
 @pytest.mark.slow
 def test_a_million_rows():
     X, y = rows(1_000_000)
-    valuer = DVRLClassifier(**QUICK).fit(X, y, X_val=X_VAL, y_val=Y_VAL)
+    valuer = DVRLClassifier(**parameters(**QUICK)).fit(X, y, X_val=X_VAL, y_val=Y_VAL)
     assert valuer.data_values_.shape == (1_000_000,)
     assert np.isfinite(valuer.data_values_).all()
     assert valuer.score(X[:1000], y[:1000]) > 0.8
@@ -195,7 +199,7 @@ def test_any_table_is_valued_or_refused_with_one_sentence(training, validation, 
     copy = X.copy()
     held = {"X_val": validation[0], "y_val": validation[1]} if given_rows else {}
     try:
-        valuer = DVRLClassifier(**QUICK, marginal="validation").fit(X, y, **held)
+        valuer = DVRLClassifier(**parameters(**QUICK, marginal="validation")).fit(X, y, **held)
     except (ValueError, TypeError) as error:
         assert 10 < len(str(error)) < 600  # noqa: PT017
     else:
@@ -209,7 +213,9 @@ def test_any_table_is_valued_or_refused_with_one_sentence(training, validation, 
 def test_any_targets_are_valued_or_refused_with_one_sentence(training, targets):
     X, y = training
     try:
-        valuer = DVRLRegressor(**QUICK, marginal="validation").fit(X, targets[: len(y)])
+        valuer = DVRLRegressor(**parameters(**QUICK, marginal="validation")).fit(
+            X, targets[: len(y)]
+        )
     except (ValueError, TypeError) as error:
         assert 10 < len(str(error)) < 600  # noqa: PT017
     else:
@@ -221,37 +227,49 @@ def test_the_largest_targets_are_fitted_without_a_warning_of_numpy():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(120, 3))
     y = 1e300 * X[:, 0]
-    valuer = DVRLRegressor(outer_iterations=2, ensemble_size=1, random_state=0)
+    valuer = DVRLRegressor(random_state=0, settings={"outer_iterations": 2, "ensemble_size": 1})
     predicted = valuer.fit(X, y, X[:40], y[:40]).predict(X)
     assert np.corrcoef(predicted / 1e300, X[:, 0])[0, 1] > 0.9
 
 
-class Stopped(Exception):
-    """Raised in the middle of a fit."""
+class Unable(LogisticRegression):
+    def fit(self, X, y, sample_weight=None):
+        raise MemoryError("too large")
+
+
+def interrupt(progress):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("was_fitted", [False, True])
-def test_a_fit_that_is_interrupted_changes_nothing(was_fitted):
+@pytest.mark.parametrize(
+    ("at", "error", "message"),
+    [
+        ("learning", KeyboardInterrupt, None),
+        ("the final fit", RuntimeError, "too large"),
+        ("the warning", DataValuationWarning, "inverted"),
+    ],
+)
+def test_a_fit_that_ends_early_changes_nothing(was_fitted, at, error, message):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(80, 3))
-    y = (X[:, 0] > 0).astype(int)
-
-    def stop(progress):
-        raise Stopped
-
-    valuer = DVRLClassifier(outer_iterations=2, ensemble_size=1, random_state=0)
+    X = pd.DataFrame(rng.normal(size=(80, 3)), columns=["a", "b", "c"])
+    y = (X["a"] > 0).to_numpy().astype(int)
+    valuer = DVRLClassifier(random_state=0, settings={"outer_iterations": 2, "ensemble_size": 1})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if was_fitted:
             valuer.fit(X, y, X[:30], y[:30])
-            before = valuer.predict(X), valuer.data_values_
-        valuer.set_params(callback=stop)
-        with pytest.raises(Stopped):
-            valuer.fit(X[:, :2], y, X[:30, :2], y[:30])
-    if was_fitted:
-        np.testing.assert_array_equal(valuer.predict(X), before[0])
-        np.testing.assert_array_equal(valuer.data_values_, before[1])
-    else:
-        assert not [name for name in vars(valuer) if name.endswith("_")]
+    if at == "the final fit":
+        valuer.set_params(final_predictor=Unable())
+    before = dict(vars(valuer))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if at == "the warning" else "ignore", DataValuationWarning)
+        # Two columns without names, where there were three.
+        rows, callback = X.to_numpy()[:, :2], interrupt if at == "learning" else None
+        with pytest.raises(error, match=message):
+            valuer.fit(rows, y, rows[:30], y[:30], callback=callback)
+    assert vars(valuer).keys() == before.keys()
+    assert all(vars(valuer)[name] is before[name] for name in before)
+    if not was_fitted:
         with pytest.raises(NotFittedError):
             valuer.predict(X)

@@ -311,7 +311,7 @@ def test_report_of_a_classifier(tmp_path: Path, small_table: pd.DataFrame):
 
     X = small_table.set_index("name")[["size", "colour"]]
     y = small_table["label"].to_numpy()
-    valuer = DVRLClassifier(random_state=0, outer_iterations=20, ensemble_size=1)
+    valuer = DVRLClassifier(random_state=0, settings={"outer_iterations": 20, "ensemble_size": 1})
     fitted_briefly(valuer, X, y)
     valuer.diagnostics_ = dataclasses.replace(valuer.diagnostics_, messages=("Watch out.",))
     path = report_of(valuer, X, y, tmp_path / "report.html", title="Small")
@@ -338,7 +338,7 @@ def test_report_of_a_regressor_with_arrays(tmp_path: Path, rng: np.random.Genera
     X = rng.normal(size=(60, 3))
     y = X @ np.array([1.0, 2.0, 3.0]) + 0.1 * rng.normal(size=60)
     y[:6] += 30
-    valuer = DVRLRegressor(random_state=0, outer_iterations=20, ensemble_size=1)
+    valuer = DVRLRegressor(random_state=0, settings={"outer_iterations": 20, "ensemble_size": 1})
     fitted_briefly(valuer, X[:40], y[:40], X[40:], y[40:])
     page = report_of(valuer, X[:40], y[:40], tmp_path / "report.html").read_text()
     data = data_of(page)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvrl.learning.settings import CHOICES, PRESETS, SETTING_NAMES, Settings, make_settings
+from dvrl.learning.settings import PRESETS, RunSettings, Settings, as_settings, make_settings
 from dvrl.numerics.padding import pad, padded_size
 
 
@@ -24,7 +24,7 @@ def test_presets_say_what_they_are():
         assert (preset.gradient, preset.n_selections) == ("reinforce", 1)
         assert (preset.outer_iterations, preset.learning_rate) == (2000, 0.01)
         assert not preset.averaging
-    assert make_settings("default", {}) == Settings()
+    assert make_settings("default", {}) == RunSettings()
 
 
 def test_what_the_caller_says_wins_over_the_preset():
@@ -147,6 +147,7 @@ BAD_VALUES = {
     "l2": [-1e-9, "auto", float("nan"), np.ones(2)],
     "inner_l2": [-1.0, "large", float("inf")],
     "validation_share": [0.0, 1.5, "half"],
+    "validation_fraction": [0.0, 1.0, "auto"],
     "exploration_weight": [-1.0, "auto"],
     "residual_bound": [-1.0, "none"],
     "kl_weight": [-1.0, float("nan"), "large"],
@@ -154,15 +155,16 @@ BAD_VALUES = {
     "averaging": ["no", 1, [True]],
     "shrink_residual": ["no", 1, 0.5],
 }
-# The metric is checked where it is made; see test_rewards.py.
-UNCHECKED_HERE = {"metric"}
+# The metric and what fits start from are checked where they are used.
+UNCHECKED_HERE = {"metric", "pretrained"}
+RUN_FIELDS = {each.name: each for each in dataclasses.fields(RunSettings)}
 
 
 def is_one_sentence(message):
     return "\n" not in message and message.endswith((".", "?")) and message[-2] != "."
 
 
-@pytest.mark.parametrize("name", sorted(set(SETTING_NAMES) - UNCHECKED_HERE))
+@pytest.mark.parametrize("name", sorted(set(RUN_FIELDS) - UNCHECKED_HERE))
 def test_every_bad_setting_is_named_in_one_sentence(name):
     for value in BAD_VALUES[name]:
         with pytest.raises(ValueError, match=f"^{name}") as caught:
@@ -177,9 +179,11 @@ def test_unknown_presets_name_the_known_ones(preset):
     assert is_one_sentence(str(caught.value))
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize(
+    "name", [name for name, each in RUN_FIELDS.items() if "allowed" in each.metadata]
+)
 def test_every_choice_that_is_offered_is_taken(name):
-    for choice in CHOICES[name]:
+    for choice in RUN_FIELDS[name].metadata["allowed"]:
         # With 2 selections no baseline and no gradient estimator is out of place.
         settings = make_settings("paper", {name: choice, "n_selections": 2})
         assert getattr(settings, name) == choice
@@ -221,3 +225,27 @@ def test_text_is_no_number():
 def test_averaging_is_yes_or_no():
     with pytest.raises(ValueError, match="averaging"):
         make_settings("default", {"averaging": "no"})
+
+
+# --- what a user passes ---------------------------------------------------------------------
+
+
+def test_what_can_be_asked_for_is_what_a_run_goes_by():
+    own = {"metric", "marginal", "max_seconds"}  # parameters of the estimator
+    assert [each.name for each in dataclasses.fields(Settings)] == [
+        name for name in RUN_FIELDS if name not in own
+    ]
+    assert Settings().given() == {}
+    for name in Settings().get_params():
+        assert f"\n    {name} : " in Settings.__doc__
+
+
+def test_settings_come_as_a_record_a_dict_or_nothing():
+    given = Settings(l2=2.0)
+    assert as_settings(given) is given
+    assert as_settings({"l2": 2.0}).given() == {"l2": 2.0}
+    assert as_settings(None).given() == {}
+    with pytest.raises(ValueError, match="Did you mean 'kl_weight'"):
+        as_settings({"kl_wieght": 1.0})
+    with pytest.raises(TypeError, match="a Settings or a dict"):
+        as_settings(3)

@@ -13,8 +13,9 @@ import dvrl
 from dvrl import DataValuationWarning, DVRLClassifier
 from dvrl.data.noise import flip_labels
 from dvrl.diagnostics.shrinkage import kept_share
+from dvrl.learning.learn import PRIOR_SHARPNESS
 from dvrl.numerics.paired import is_positive, mean_where, standard_error
-from dvrl.valuation import PRIOR_SHARPNESS
+from helpers import parameters
 
 DROPPED = "The values are the marginal's"
 UNSEEN = np.zeros((1, 200), bool)
@@ -85,7 +86,7 @@ def overfitted():
     def fit(**changed):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataValuationWarning)  # read from the diagnostics
-            valuer = DVRLClassifier(**settings | changed)
+            valuer = DVRLClassifier(**parameters(**settings | changed))
             return valuer.fit(*data[:2], X_val=data[2], y_val=data[3])
 
     return validation, fit

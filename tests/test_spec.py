@@ -17,6 +17,7 @@ from dvrl import DVRLClassifier
 from dvrl.files.archive import read_archive
 from dvrl.learning.schedule import Schedule
 from dvrl.learning.spec import NOT_THE_COURSE, differences, run_spec
+from helpers import parts
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,13 @@ def test_arrays_named_tuples_and_estimators():
     assert "rows.X: checkpoint float64 (4, 2)" in told
 
 
-def fitted(**settings):
+def fitted(**flat):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(90, 3))
     y = (X[:, 0] + rng.normal(size=90) > 0).astype(int)
     given = {"outer_iterations": 3, "ensemble_size": 2, "random_state": 0, "marginal": "linear"}
-    return DVRLClassifier(**given | settings).fit(X[:60], y[:60], X[60:], y[60:])
+    parameters, going = parts(given | flat)
+    return DVRLClassifier(**parameters).fit(X[:60], y[:60], X[60:], y[60:], **going)
 
 
 OTHERS = {

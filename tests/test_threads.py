@@ -18,8 +18,8 @@ X = rng.normal(size=(700, 24))
 y = (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int)
 y[:500] = np.where(rng.random(500) < 0.2, 1 - y[:500], y[:500])
 valuer = DVRLClassifier(
-    outer_iterations=6, random_state=0, checkpoint=sys.argv[1], resume=True
-).fit(X[:500], y[:500], X_val=X[500:], y_val=y[500:])
+    settings={"outer_iterations": 6}, random_state=0
+).fit(X[:500], y[:500], X_val=X[500:], y_val=y[500:], checkpoint=sys.argv[1], resume=True)
 for array in (valuer.marginal_.train_scores_, valuer.data_values_, valuer.predict_proba(X)):
     print(hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest())
 """

@@ -29,12 +29,8 @@ from dvrl.data.noise import flip_labels
 from dvrl.data.targets import ClassEncoder, TargetScaler
 from dvrl.diagnostics import suspects as suspects_module
 from dvrl.diagnostics.suspects import explain_suspects
-from dvrl.predictors.weighted_fit import (
-    MODEL_NAMES,
-    log_likelihood,
-    model_by_name,
-    row_scores,
-)
+from dvrl.predictors.registry import MODEL_NAMES, model_by_name
+from dvrl.predictors.scoring import log_likelihood, row_scores
 
 # ------------------------------------------------------------------------------------ removal
 

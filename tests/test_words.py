@@ -249,6 +249,6 @@ def test_the_share_of_wrong_labels_of_clear_texts(seed):
     (X, y), (X_val, y_val) = texts(400), texts(100)
     wrong = rng.random(400) < 0.1
     y[wrong] = np.where(y[wrong] == "good", "bad", "good")
-    valuer = DVRLClassifier(outer_iterations=1, ensemble_size=1, random_state=0)
+    valuer = DVRLClassifier(random_state=0, settings={"outer_iterations": 1, "ensemble_size": 1})
     valuer.fit(X, y, X_val, y_val)
     assert valuer.diagnostics_.estimated_noise_rate == pytest.approx(wrong.mean(), abs=0.04)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dvrl.adaptation import AdaptedClassifier, AdaptedRegressor
     from dvrl.exceptions import DataValuationWarning
+    from dvrl.learning.settings import Settings
     from dvrl.loading import load
     from dvrl.side_by_side import compare
     from dvrl.valuation import DVRLClassifier, DVRLRegressor
@@ -26,6 +27,7 @@ __all__ = [
     "DVRLClassifier",
     "DVRLRegressor",
     "DataValuationWarning",
+    "Settings",
     "__version__",
     "compare",
     "load",
@@ -36,6 +38,7 @@ _HOMES = {
     "AdaptedRegressor": "dvrl.adaptation",
     "DVRLClassifier": "dvrl.valuation",
     "DVRLRegressor": "dvrl.valuation",
+    "Settings": "dvrl.learning.settings",
     "compare": "dvrl.side_by_side",
     "load": "dvrl.loading",
     "DataValuationWarning": "dvrl.exceptions",

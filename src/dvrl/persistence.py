@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from .data.targets import ClassEncoder, TargetScaler
 from .diagnostics.findings import Diagnostics
 from .files.archive import Archive, with_prefix, write_archive
+from .learning.settings import as_settings
 from .references.marginal import Marginal
 
 __all__ = [
@@ -45,9 +46,15 @@ def save(estimator: Any, path: Path, *, with_rows: bool) -> None:
     """
     import jax
 
-    coder, marginal = estimator.coder_, estimator.marginal_
+    coder, marginal, policy = estimator.coder_, estimator.marginal_, estimator._policy
     marginal_record, marginal_arrays, marginal_objects = marginal.state(with_rows=with_rows)
-    params, param_objects = split_params(estimator.get_params(deep=False))
+    params, param_objects = split_params(
+        {
+            **estimator.get_params(deep=False),
+            # Those that are no JSON, such as parameters to start from, are not needed again.
+            "settings": split_params(as_settings(estimator.settings).given())[0] or None,
+        }
+    )
     predictor_metadata, predictor_arrays, predictor_objects = _predictor_state(estimator.predictor_)
     arrays: dict[str, NDArray[Any]] = {
         name: getattr(estimator, name) for name in FITTED_ARRAYS if hasattr(estimator, name)
@@ -58,7 +65,7 @@ def save(estimator: Any, path: Path, *, with_rows: bool) -> None:
     if estimator.validation_indices_ is not None:
         arrays["validation_indices"] = estimator.validation_indices_
     arrays |= {f"history_{name}": values for name, values in estimator.history_.items()}
-    arrays |= _leaves("estimator", jax.tree.leaves(estimator._estimators))
+    arrays |= _leaves("estimator", jax.tree.leaves(policy.estimators))
     arrays |= {f"marginal_{name}": array for name, array in marginal_arrays.items()}
     metadata = {
         "kind": KIND,
@@ -68,10 +75,9 @@ def save(estimator: Any, path: Path, *, with_rows: bool) -> None:
         "marginal": marginal_record,
         "diagnostics": estimator.diagnostics_.to_dict(),
         "n_members": estimator.n_members_,
-        "prior": estimator._prior,
-        "kept_share": estimator._kept_share,
-        "residual_bound": estimator._estimators.bound,
-        "sees": estimator._sees,
+        "prior": policy.has_prior,
+        "kept_share": policy.kept_share,
+        "residual_bound": policy.estimators.bound,
         "predictor": predictor_metadata,
         "n_features_in": estimator.n_features_in_,
         "feature_names_in": (
@@ -94,6 +100,7 @@ def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
     import jax
     import jax.numpy as jnp
 
+    from .learning.learn import Policy
     from .learning.network import DataValueEstimator
 
     metadata = archive.metadata
@@ -102,7 +109,7 @@ def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
     coder = ClassEncoder if estimator._task == "classification" else TargetScaler
     estimator.coder_ = coder.from_dict(metadata["coder"])
     estimator.encoder_ = archive.objects["encoder"]
-    estimator.marginal_ = Marginal.from_state(
+    marginal = Marginal.from_state(
         metadata["marginal"],
         with_prefix(archive.arrays, "marginal_", besides=("marginal_values_",)),
         with_prefix(archive.objects, "marginal_"),
@@ -122,17 +129,19 @@ def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
         bound=metadata["residual_bound"],
     )
     leaves = [jnp.asarray(leaf) for leaf in _read_leaves(archive, "estimator")]
-    estimator._estimators = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    estimator._policy = Policy(
+        marginal,
+        jax.tree.unflatten(jax.tree.structure(template), leaves),
+        has_prior=bool(metadata["prior"]),
+        # Files of earlier versions say nothing: they keep all that was learned.
+        kept_share=float(metadata.get("kept_share", 1.0)),
+    )
     estimator._labels = archive.arrays["labels"]
     estimator._index = read_index(archive)
     estimator.validation_indices_ = archive.arrays.get("validation_indices")
     estimator.history_ = with_prefix(archive.arrays, "history_")
     estimator.diagnostics_ = _diagnostics(metadata["diagnostics"])
     estimator.n_members_ = int(metadata["n_members"])
-    estimator._prior = bool(metadata["prior"])
-    # Files of earlier versions say nothing: they keep all that was learned.
-    estimator._kept_share = float(metadata.get("kept_share", 1.0))
-    estimator._sees = str(metadata["sees"])
     estimator.n_features_in_ = int(metadata["n_features_in"])
     if metadata["feature_names_in"] is not None:
         estimator.feature_names_in_ = np.array(metadata["feature_names_in"], dtype=object)
@@ -188,12 +197,16 @@ def _predictor_state(
     import jax
 
     from .predictors.blackbox import FittedBlackBox
-    from .predictors.sparse import SparseLinear
+    from .predictors.sparse import FittedOnWords
 
     if isinstance(predictor, FittedBlackBox):
-        return {"form": "black box"}, {}, {"predictor": predictor.estimator_}
-    if isinstance(predictor, SparseLinear):
-        arrays, record = predictor.state()
+        return (
+            {"form": "black box", "sees": predictor.sees},
+            {},
+            {"predictor": predictor.estimator_},
+        )
+    if isinstance(predictor, FittedOnWords):
+        arrays, record = predictor.model.state()
         return {"form": WORDS, **record}, {f"words_{name}": a for name, a in arrays.items()}, {}
     inner = predictor.predictor
     if type(inner).__name__ not in _traceable_types():
@@ -212,7 +225,7 @@ def _predictor_state(
 
 def _traceable_types() -> dict[str, Any]:
     from .predictors.linear import LinearPredictor
-    from .predictors.mlp import MLPPredictor
+    from .predictors.networks import MLPPredictor
 
     return {"LinearPredictor": LinearPredictor, "MLPPredictor": MLPPredictor}
 
@@ -221,23 +234,25 @@ def _restored_predictor(archive: Archive, coder: Any) -> Any:
     import jax
 
     from .predictors.blackbox import FittedBlackBox
-    from .predictors.sparse import SparseLinear
-    from .predictors.traceable import FittedTraceable
+    from .predictors.sparse import FittedOnWords, SparseLinear
+    from .predictors.traced import FittedTraced
 
     metadata = archive.metadata["predictor"]
     if metadata["form"] == "black box":
-        return FittedBlackBox(archive.objects["predictor"], coder)
+        return FittedBlackBox((archive.objects["predictor"],), coder, str(metadata["sees"]))
     if metadata["form"] == WORDS:
-        return SparseLinear.from_state(with_prefix(archive.arrays, "words_"), metadata)
+        return FittedOnWords(
+            SparseLinear.from_state(with_prefix(archive.arrays, "words_"), metadata)
+        )
     given = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in metadata["fields"].items()
     }
     predictor = _traceable_types()[metadata["form"]](**given)
     n_outputs = int(metadata["n_outputs"])
-    template = predictor.init(np.random.default_rng(0), 1, 0, n_outputs)
+    template = predictor.init(np.random.default_rng(0), 1, n_outputs)
     params = jax.tree.unflatten(jax.tree.structure(template), _read_leaves(archive, "predictor"))
-    return FittedTraceable(predictor, params, int(metadata["n_columns"]), n_outputs)
+    return FittedTraced(predictor, params, int(metadata["n_columns"]), n_outputs)
 
 
 def _diagnostics(content: dict[str, Any]) -> Diagnostics:

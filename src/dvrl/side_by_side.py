@@ -521,9 +521,8 @@ def _removal_utility(rows: _Rows, setting: _Setting) -> tuple[Utility, str]:
         validation=replace(
             prepared.encoder.encode(rows.X_test),
             targets=prepared.coder.encode(labels, name="y_test"),
+            labels=labels,
         ),
-        own_X_validation=rows.X_test,
-        own_y_validation=labels,
     )
     utility = Utility(
         judged,

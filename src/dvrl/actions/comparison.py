@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import is_classifier
 
 from dvrl.actions.removal import choose_fraction, prune
 from dvrl.data.encoder import with_encoding
-from dvrl.predictors.weighted_fit import Scorer, default_scorer, fit_weighted
+from dvrl.predictors.scoring import Scorer, default_scorer
+from dvrl.predictors.weighted_fit import fit_weighted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +161,7 @@ def robust_comparison(
     model = with_encoding(predictor)
     table = []
     for scheme, X_fit, y_fit, weights in schemes:
-        fitted = fit_weighted(clone(model), X_fit, y_fit, weights)
+        fitted = fit_weighted(clone(model), X_fit, y_fit, weights, classes=is_classifier(predictor))
         table.append((scheme, len(y_fit), float(score(fitted, X_test, y_test))))
     table.append(("DVRL's own predictor", len(np.asarray(y)), float(score(valuer, X_test, y_test))))
     return pd.DataFrame(table, columns=["scheme", "rows", "score"])

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dvrl.data.encoder import encoded_once
 from dvrl.numerics.paired import standard_error
-from dvrl.predictors.weighted_fit import Scorer, default_scorer, encoded_once, row_scores, seeded
+from dvrl.predictors.estimators import seeded_copy
+from dvrl.predictors.scoring import Scorer, default_scorer, row_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +162,7 @@ def removal_curve(
     points = list(_points(shares, orders, repeats))
     scores = Parallel(n_jobs=n_jobs)(
         delayed(_score_of)(
-            seeded(predictor, draws[point.repeat].seed),
+            seeded_copy(predictor, draws[point.repeat].seed),
             X,
             y,
             draws[point.repeat].kept(values, point.order, point.removed),
@@ -247,7 +249,7 @@ def choose_fraction(
     X, X_val = encoded_once(predictor, X, X_val)
     judged = Parallel(n_jobs=n_jobs)(
         delayed(_judged)(
-            seeded(predictor, draw.seed),
+            seeded_copy(predictor, draw.seed),
             X,
             y,
             draw.kept(values, "lowest first", removed),

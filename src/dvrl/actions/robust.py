@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import is_classifier
 
 from dvrl.actions.removal import choose_fraction, prune
 from dvrl.data.encoder import with_encoding
 from dvrl.learning.settings import FINAL_ROWS
-from dvrl.predictors.weighted_fit import Scorer, fit_weighted
+from dvrl.predictors.scoring import Scorer
+from dvrl.predictors.weighted_fit import fit_weighted
 
 __all__ = ["SCHEMES", "train_robust", "with_predictor"]
 
@@ -120,7 +122,7 @@ def train_robust(
 
         X, y = stack_rows(X, X_val), np.concatenate([y, np.asarray(y_val)])
         weights = None if weights is None else np.append(weights, np.ones(len(y) - len(weights)))
-    return fit_weighted(model, X, y, weights)
+    return fit_weighted(model, X, y, weights, classes=is_classifier(final_model))
 
 
 def with_predictor(valuer: Any, model: Any) -> Any:
@@ -145,6 +147,5 @@ def with_predictor(valuer: Any, model: Any) -> Any:
 
     other = copy.copy(valuer)
     other.final_predictor = clone(model)
-    other.predictor_ = FittedBlackBox(model, valuer.coder_)
-    other._sees = "own"
+    other.predictor_ = FittedBlackBox((model,), valuer.coder_, "own")
     return other

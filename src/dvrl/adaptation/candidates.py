@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.rows import stack_rows, take_rows
-from ..predictors.blackbox import BlackBoxPredictor
+from ..predictors.estimators import drawn_seed, seeded_copy
+from ..predictors.weighted_fit import fit_weighted
 from .outcomes import NumberOutcome
 from .rows import Rows
 from .values import density_ratio, label_agreement, learned_values
@@ -277,8 +278,9 @@ class Domains:
 
     def _fit(self, X: Any, y: NDArray[Any], weights: Numbers) -> Any:
         self.n_fits += 1
-        learner = BlackBoxPredictor(self.predictor, self.outcome.coder, random_state=self.seed)
-        return learner.fit(X, y, weights).estimator_
+        learner = seeded_copy(self.predictor, drawn_seed(self.seed))
+        classes = self.outcome.coder.task == "classification"
+        return fit_weighted(learner, X, y, weights, classes=classes)
 
 
 def draw_rows(weights: Numbers, size: int, seed: int) -> tuple[NDArray[np.intp], Numbers]:

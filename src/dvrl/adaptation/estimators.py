@@ -233,11 +233,12 @@ class _BaseAdapted(BaseEstimator):
         self.outcome_.fit(y_source, y_target)
 
     def _chosen_predictor(self) -> Any:
-        from ..predictors.blackbox import _check_estimator, _weight_parameter
+        from ..predictors.estimators import check_estimator
+        from ..predictors.weighted_fit import takes_weights
 
         predictor = self._default_predictor() if self.predictor is None else self.predictor
-        _check_estimator(predictor)
-        if _weight_parameter(predictor) is None:
+        check_estimator(predictor)
+        if not takes_weights(predictor):
             raise TypeError(
                 f"{type(predictor).__name__} takes no sample_weight in fit, and so cannot be "
                 "trained on weighted source rows; choose a predictor that does."

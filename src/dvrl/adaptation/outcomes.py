@@ -67,9 +67,9 @@ class ClassOutcome:
 
     def predict(self, estimator: Any, X: Any) -> Numbers:
         """Probabilities of all classes, those that the estimator never saw included."""
-        from ..predictors.blackbox import FittedBlackBox
+        from ..predictors.blackbox import scores_of_estimator
 
-        scores = np.clip(FittedBlackBox(estimator, self.coder).scores(X), 0.0, None)
+        scores = np.clip(scores_of_estimator(estimator, X, self.coder), 0.0, None)
         probability = scores.astype(np.float64) + SMALLEST_PROBABILITY
         return probability / probability.sum(axis=1, keepdims=True)
 

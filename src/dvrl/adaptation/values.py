@@ -28,6 +28,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
 from ..data.rows import stack_rows, take_rows
+from ..data.table import Table
 from ..data.targets import TargetScaler
 from .outcomes import ClassOutcome, NumberOutcome
 from .rows import Rows
@@ -168,13 +169,10 @@ def learned_values(
     rows = _random_rows(len(y_source), LEARNING_ROWS, seed)
     chosen = source.take(rows)
     engine = assembly.engine(
-        chosen.dense,
-        Y[rows],
+        Table(chosen.dense, Y[rows], own=chosen.own, labels=y_learn[rows]),
+        Table(target.dense, coder.encode(y_judge), own=target.own, labels=y_judge),
         differences[rows],
         logits[rows],
-        target.dense,
-        coder.encode(y_judge),
-        (chosen.own, y_learn[rows], target.own, y_judge),
     )
     result = assembly.train(engine, pretrained=None, checkpoint=None, resume=False, callback=None)
     values = _network_values(result.estimators, source.dense, Y, differences, logits)

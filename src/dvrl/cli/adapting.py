@@ -190,7 +190,7 @@ def _estimator(task: Task, model: str | None, seed: int, **settings: Any) -> Any
 
 def _model(task: Task, name: str | None, seed: int) -> Any:
     """A model by its name; it is shown the encoded rows."""
-    from dvrl.predictors.weighted_fit import model_by_name
+    from dvrl.predictors.registry import model_by_name
 
     if name is None:
         return None

@@ -78,7 +78,7 @@ def run_demo(
     quick : bool
         A smaller problem and a shorter run: shows that everything works, not how well.
     callback : callable, optional
-        Told about the progress of the run, as in :class:`dvrl.DVRLClassifier`.
+        Told about the progress of the run, as `fit` of :class:`dvrl.DVRLClassifier`.
 
     Returns
     -------
@@ -103,10 +103,10 @@ def run_demo(
     )
     y_noisy, is_corrupted = flip_labels(y_clean, noise, np.random.default_rng(seed))
 
-    valuer = DVRLClassifier("logistic", random_state=seed, callback=callback, **shorter)
-    valuer.fit(X, y_noisy, X_val=X_val, y_val=y_val)
+    valuer = DVRLClassifier("logistic", random_state=seed, settings=shorter)
+    valuer.fit(X, y_noisy, X_val=X_val, y_val=y_val, callback=callback)
 
-    curves = {"DVRL": np.asarray(valuer.data_values_)}
+    curves: dict[str, NDArray[np.floating]] = {"DVRL": np.asarray(valuer.data_values_)}
     marginal = getattr(valuer, "marginal_values_", None)
     if marginal is not None:
         curves["marginal only"] = np.asarray(marginal)

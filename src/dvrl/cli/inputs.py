@@ -99,12 +99,15 @@ def choose_task(console: Console, task: Task, y: Any, target: str) -> Task:
     return chosen
 
 
-def make_valuer(task: Task, predictor: Predictor | None, seed: int, **settings: Any) -> Any:
+def make_valuer(
+    task: Task, predictor: Predictor | None, seed: int, *, settings: Any = None, **parameters: Any
+) -> Any:
     """The estimator for a task, not fitted."""
     from dvrl.valuation import DVRLClassifier, DVRLRegressor
 
     kind = DVRLClassifier if task is Task.classification else DVRLRegressor
-    return kind(make_predictor(task, predictor, seed), random_state=seed, **settings)
+    model = make_predictor(task, predictor, seed)
+    return kind(model, random_state=seed, settings=settings, **parameters)
 
 
 def make_predictor(task: Task, predictor: Predictor | None, seed: int) -> Any:
@@ -121,7 +124,7 @@ def make_predictor(task: Task, predictor: Predictor | None, seed: int) -> Any:
         )
     if predictor is not Predictor.gradient_boosting:
         return predictor.value
-    from dvrl.predictors.weighted_fit import model_by_name
+    from dvrl.predictors.registry import model_by_name
 
     return model_by_name(predictor.value, task.value, seed)
 

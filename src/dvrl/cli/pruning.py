@@ -119,8 +119,7 @@ def prune(
             seed,
             preset=preset.value,
             metric=metric,
-            outer_iterations=outer_iterations,
-            ensemble_size=ensemble_size,
+            settings={"outer_iterations": outer_iterations, "ensemble_size": ensemble_size},
             max_seconds=max_seconds,
             n_jobs=n_jobs,
         )

@@ -53,7 +53,7 @@ class Rows:
 
     def model(self, name: str | None, seed: int) -> Any:
         """Make a model for the rows by its name; by default that of the task."""
-        from dvrl.predictors.weighted_fit import model_by_name
+        from dvrl.predictors.registry import model_by_name
 
         default = "logistic" if self.task is Task.classification else "ridge"
         try:
@@ -173,7 +173,7 @@ def read_training_rows(
 
 
 def value_rows(
-    console: Console, rows: Rows, predictor: Predictor | None, seed: int, **settings: Any
+    console: Console, rows: Rows, predictor: Predictor | None, seed: int, **parameters: Any
 ) -> Valuation:
     """Fit the estimator with a progress display.
 
@@ -183,21 +183,20 @@ def value_rows(
     rows : Rows
     predictor : Predictor or None
     seed : int
-    **settings
-        Of the estimator.
+    **parameters
+        Of the estimator; `checkpoint` and `resume` of its `fit`.
 
     Returns
     -------
     Valuation
     """
-    valuer = inputs.make_valuer(rows.task, predictor, seed, **settings)
+    going = {name: parameters.pop(name) for name in ("checkpoint", "resume") if name in parameters}
+    valuer = inputs.make_valuer(rows.task, predictor, seed, **parameters)
     with (
         show_progress("Valuing rows", quiet=console.quiet) as callback,
         collected_warnings() as caught,
     ):
-        valuer.set_params(callback=callback)
-        valuer.fit(rows.X, rows.y, X_val=rows.X_val, y_val=rows.y_val)
-    valuer.set_params(callback=None)  # belongs to this terminal, not to a saved model
+        valuer.fit(rows.X, rows.y, X_val=rows.X_val, y_val=rows.y_val, callback=callback, **going)
     return Valuation(rows, valuer, caught)
 
 

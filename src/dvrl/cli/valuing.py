@@ -116,10 +116,9 @@ def value(
             seed,
             preset=preset.value,
             metric=metric,
-            outer_iterations=outer_iterations,
-            ensemble_size=ensemble_size,
+            settings={"outer_iterations": outer_iterations, "ensemble_size": ensemble_size},
             max_seconds=max_seconds,
-            checkpoint=None if checkpoint is None else str(checkpoint),
+            checkpoint=checkpoint,
             resume=resume,
             n_jobs=n_jobs,
         )

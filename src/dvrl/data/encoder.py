@@ -23,7 +23,7 @@ from .table import Table
 from .targets import SMALLEST_SPREAD, check_finite
 from .words import WordEncoder, is_text
 
-__all__ = ["FeatureEncoder", "with_encoding"]
+__all__ = ["FeatureEncoder", "encoded_once", "with_encoding"]
 
 
 # Beyond this many standard deviations a value says nothing more than "far away", and a network
@@ -222,10 +222,12 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         """
         check_is_fitted(self, "n_features_in_")
         owner = self if estimator is None else estimator
-        X = _checked_table(X, owner, reset=False)
-        matrix = self._raw_matrix(X)
-        words = None if self.word_encoder_ is None else self.word_encoder_.words(self._texts_of(X))
-        return self._encoded(matrix, words)
+        checked = _checked_table(X, owner, reset=False)
+        matrix = self._raw_matrix(checked)
+        words = None
+        if self.word_encoder_ is not None:
+            words = self.word_encoder_.words(self._texts_of(checked))
+        return self._encoded(X, matrix, words)
 
     def words(self, X: Any, *, estimator: Any = None) -> Any:
         """Words of the text columns.
@@ -279,7 +281,7 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         ValueError, TypeError
             See `fit`.
         """
-        return self._encoded(*self._fit(X, estimator))
+        return self._encoded(X, *self._fit(X, estimator))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the encoded columns.
@@ -435,13 +437,13 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             for position in self.text_columns_
         ]
 
-    def _encoded(self, matrix: Any, words: Any) -> Table:
+    def _encoded(self, own: Any, matrix: Any, words: Any) -> Table:
         """Standardise a raw matrix and put the components of the words beside it."""
         features = self._standardised(matrix)
         if self.word_encoder_ is not None:
             features = np.hstack([features, self.word_encoder_.components(words)])
         targets = np.zeros((len(features), 0), dtype=np.float32)
-        return Table(features, targets, words, self.n_components_)
+        return Table(features, targets, words, self.n_components_, own)
 
     def _stacked(self, parts: list[NDArray[Any]], n: int) -> NDArray[np.float64]:
         matrix = np.empty((n, len(parts)))
@@ -576,3 +578,27 @@ def with_encoding(predictor: Any) -> Any:
     if isinstance(predictor, Pipeline):
         return clone(predictor)
     return Pipeline([("encoder", FeatureEncoder()), ("model", clone(predictor))])
+
+
+def encoded_once(predictor: Any, X: Any, X_other: Any) -> tuple[Any, Any]:
+    """Rows as a model takes them, encoded once for many fits.
+
+    Parameters
+    ----------
+    predictor : scikit-learn estimator
+        A ``Pipeline`` is shown the rows as they are.
+    X : array-like or frame of shape (n_rows, n_features)
+        Training rows: columns and spreads are those of all of them, without a look at labels.
+    X_other : like X
+        Further rows.
+
+    Returns
+    -------
+    X, X_other : arrays or frames
+    """
+    from sklearn.pipeline import Pipeline
+
+    if isinstance(predictor, Pipeline):
+        return X, X_other
+    encoder = FeatureEncoder()
+    return encoder.fit_transform(X), encoder.transform(X_other)

@@ -136,7 +136,7 @@ def stack_rows(first: Any, second: Any) -> Any:
     if hasattr(first, "tocsr"):
         from scipy.sparse import vstack
 
-        return vstack([first, second]).tocsr()
+        return vstack([first, second], format="csr")
     if is_instance(first, "pandas", "DataFrame"):
         import pandas as pd
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .rows import stack_rows, take_rows
+
 __all__ = ["Table"]
+
+_NUMBER = "n_components"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Encoded rows and their targets.
+    """Rows of any kind: as the caller wrote them, and encoded.
 
     Attributes
     ----------
@@ -25,12 +29,21 @@ class Table:
         Terms of text columns, no row longer than 1; None without text.
     n_components : int
         So many of the features, the last ones, sum up the words.
+    own : array-like or frame of n rows, or None
+        As the caller wrote them: what pipelines and networks see.
+    labels : (n,) array or None
+        Labels or targets as the caller wrote them.
+    weight : (n,) float32 or None
+        Of reward rows; None where all weigh 1.
     """
 
     features: NDArray[np.float32]
     targets: NDArray[np.float32]
     words: Any = None
     n_components: int = 0
+    own: Any = None
+    labels: NDArray[Any] | None = None
+    weight: NDArray[np.float32] | None = None
 
     @property
     def n_plain(self) -> int:
@@ -40,25 +53,33 @@ class Table:
     def __len__(self) -> int:
         return len(self.features)
 
-    def take(self, at: NDArray[np.intp]) -> Table:
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """Weights (n,) of the rows, ones where none were given."""
+        return np.ones(len(self), np.float32) if self.weight is None else self.weight
+
+    def encoded(self) -> Table:
+        """The same rows without what the caller wrote."""
+        return replace(self, own=None, labels=None)
+
+    def take(self, at: NDArray[Any]) -> Table:
         """Some of the rows, in the order given."""
         return Table(
-            self.features[at],
-            self.targets[at],
-            None if self.words is None else self.words[at],
-            self.n_components,
+            **{
+                name: part if name == _NUMBER or part is None else take_rows(part, at)
+                for name, part in self._parts().items()
+            }
         )
 
     def and_more(self, other: Table) -> Table:
         """These rows and others below them."""
-        words = None
-        if self.words is not None:
-            from scipy import sparse
-
-            words = sparse.vstack([self.words, other.words], format="csr")
+        below = other._parts()
         return Table(
-            np.concatenate([self.features, other.features]),
-            np.concatenate([self.targets, other.targets]),
-            words,
-            self.n_components,
+            **{
+                name: part if name == _NUMBER or part is None else stack_rows(part, below[name])
+                for name, part in self._parts().items()
+            }
         )
+
+    def _parts(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from dvrl.diagnostics.label_fit import LabelFit
 from dvrl.exceptions import DataValuationWarning
 from dvrl.numerics.paired import is_positive, mean_where, standard_error
 
-__all__ = ["Diagnostics", "diagnose", "warn"]
+__all__ = ["Diagnostics", "Evidence", "Rewards", "diagnose", "warn"]
 
 Floats = NDArray[np.float64]
 
@@ -65,6 +66,8 @@ class Diagnostics:
         Mean Spearman correlation between pairs of ensemble members.
     resampled_share : float
         Share of selections that were drawn again (empty or of a single class).
+    n_skipped : int
+        Selections left out because the predictor could not be fitted on them.
     reward_weighted, reward_uniform, reward_marginal : float
         Validation reward of the predictor trained with the values, equal weights, and the label
         probabilities (None without a marginal) as weights.
@@ -93,6 +96,7 @@ class Diagnostics:
     marginal_correlation: float | None
     ensemble_agreement: float | None
     resampled_share: float
+    n_skipped: int
     reward_weighted: float
     reward_uniform: float
     reward_marginal: float | None
@@ -134,158 +138,19 @@ class Diagnostics:
         return "\n".join([*lines, *(f"! {message}" for message in self.messages)])
 
 
-def diagnose(
-    values: ArrayLike,
-    *,
-    history_reward: ArrayLike,
-    reward_weighted: float,
-    reward_uniform: float,
-    reward_upper_half: float,
-    reward_lower_half: float,
-    reward_marginal: float | None = None,
-    members: ArrayLike | None = None,
-    label_probability: ArrayLike | None = None,
-    is_prior: bool = False,
-    row_rewards: Mapping[str, ArrayLike] | None = None,
-    member_row_rewards: ArrayLike | None = None,
-    member_validation_rows: ArrayLike | None = None,
-    validation_fit: LabelFit | None = None,
-    estimated_noise_rate: float | None = None,
-    kept_share: float = 1.0,
-    resampled_share: float = 0.0,
-    reached_limit: bool = True,
-    n_iterations: int,
-    stop_reason: str,
-    seconds: float,
-    n_fits: int,
-) -> Diagnostics:
-    """Judge a run.
-
-    Parameters
-    ----------
-    values : array-like of float, shape (n,)
-    history_reward : array-like of float, shape (t,)
-        Mean reward of each outer iteration.
-    reward_weighted, reward_uniform, reward_marginal : float
-        See `Diagnostics`.
-    reward_upper_half, reward_lower_half : float
-        See `Diagnostics`.
-    members : array-like of float, shape (k, n), optional
-        Values of each ensemble member.
-    label_probability : array-like of float, shape (n,), optional
-        Of the marginal.
-    is_prior : bool
-        Whether the policy started at `label_probability`.
-    row_rewards : mapping of str to array-like of float, shape (m,), optional
-        Rewards of each validation row, higher is better, for paired tests: ``"weighted"``,
-        ``"uniform"``, ``"upper_half"``, ``"lower_half"`` and, with one, ``"marginal"``.
-    member_row_rewards : array-like of float, shape (k, m), optional
-        The same for predictors trained with the values of each member.
-    member_validation_rows : array-like of bool, shape (k, m), optional
-        The validation rows that rewarded each member. Those that did not test it for overfitting.
-    validation_fit : LabelFit, optional
-        How well the validation labels agree with a model of the training rows.
-    estimated_noise_rate : float, optional
-        Copied.
-    kept_share : float
-        See `Diagnostics`.
-    resampled_share : float
-    reached_limit : bool
-        Whether the run ended because its iterations were used up. A run that ended otherwise
-        counts as converged.
-    n_iterations, stop_reason, seconds, n_fits
-        Copied.
-
-    Returns
-    -------
-    Diagnostics
-
-    Raises
-    ------
-    ValueError
-        When values are empty or not finite, or shapes do not agree.
-    """
-    values = _checked(values, "values")
-    if values.ndim != 1 or values.size == 0:
-        raise ValueError(f"values has shape {values.shape}; pass one number per row.")
-    history = _checked(history_reward, "history_reward")
-    correlation = distance = None
-    if label_probability is not None:
-        probability = _like(values, label_probability, "label_probability")
-        correlation = _spearman(values, probability)
-        distance = float(np.abs(values - probability).mean()) if is_prior else None
-    agreement = None if members is None else _agreement(_checked(members, "members"), values.size)
-    gain, settled = _late_gain(history)
-    low, high = (float(q) for q in np.quantile(values, [0.05, 0.95]))
-    converged = settled or not reached_limit
-    rewards = Rewards(
-        {
-            "weighted": float(reward_weighted),
-            "uniform": float(reward_uniform),
-            "upper_half": float(reward_upper_half),
-            "lower_half": float(reward_lower_half),
-        }
-        | ({} if reward_marginal is None else {"marginal": float(reward_marginal)}),
-        _row_rewards(row_rewards),
-    )
-    messages = (
-        _inverted(rewards),
-        _validation_disagrees(validation_fit),
-        _flat(low, high),
-        _members_disagree(agreement),
-        _dropped(kept_share) or _no_better_than_marginal(correlation, distance, rewards),
-        _many_resampled(resampled_share),
-        _members_overfitted(
-            rewards,
-            "marginal" if is_prior and reward_marginal is not None else "uniform",
-            member_row_rewards,
-            member_validation_rows,
-        ),
-        _not_converged(converged, gain),
-    )
-    return Diagnostics(
-        value_mean=float(values.mean()),
-        value_std=float(values.std()),
-        value_range=(low, high),
-        marginal_correlation=correlation,
-        ensemble_agreement=agreement,
-        resampled_share=float(resampled_share),
-        reward_weighted=float(reward_weighted),
-        reward_uniform=float(reward_uniform),
-        reward_upper_half=float(reward_upper_half),
-        reward_lower_half=float(reward_lower_half),
-        reward_marginal=None if reward_marginal is None else float(reward_marginal),
-        reward_gain_late=gain,
-        converged=converged,
-        n_iterations=int(n_iterations),
-        stop_reason=stop_reason,
-        seconds=float(seconds),
-        n_fits=int(n_fits),
-        estimated_noise_rate=estimated_noise_rate,
-        kept_share=float(kept_share),
-        messages=tuple(message for message in messages if message is not None),
-    )
-
-
-def warn(diagnostics: Diagnostics, *, stacklevel: int = 2) -> None:
-    """Emit one `DataValuationWarning` per message.
-
-    Parameters
-    ----------
-    diagnostics : Diagnostics
-    stacklevel : int
-        As in `warnings.warn`: 2 points at the caller of this function.
-    """
-    for message in diagnostics.messages:
-        warnings.warn(message, DataValuationWarning, stacklevel=stacklevel)
-
-
-# --- messages -----------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Rewards:
-    """Rewards of the diagnostics' predictors, and of each validation row where there are such."""
+    """Rewards of predictors trained with several weights of the training rows; higher is better.
+
+    Attributes
+    ----------
+    mean : dict of str to float
+        ``"weighted"``, ``"uniform"``, ``"upper_half"``, ``"lower_half"`` and, with one,
+        ``"marginal"``: see `Diagnostics`.
+    rows : dict of str to (m,) float64
+        The same of each validation row, for paired tests; empty for metrics that are no means
+        over rows.
+    """
 
     mean: dict[str, float]
     rows: dict[str, Floats]
@@ -305,6 +170,119 @@ class Rewards:
         if one in self.rows and other in self.rows:
             return is_positive(self.rows[one] - self.rows[other], GAIN_STANDARD_ERRORS)
         return self.mean[one] > self.mean[other]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run has shown. Fields that are not told here are those of `Diagnostics`.
+
+    Attributes
+    ----------
+    values : (n,) float64
+        Of the training rows.
+    history : (t,) float64
+        Mean reward of each outer iteration.
+    rewards : Rewards
+    members : (k, n) float64, optional
+        Values of each member; None for one alone.
+    label_probability : (n,) float64, optional
+        Of the marginal.
+    is_prior : bool
+        Whether the policy started at `label_probability`.
+    member_rewards : list of (m,) float64
+        As ``rewards.rows``, for predictors trained with the values of each member.
+    member_validation_rows : (k, m) bool, optional
+        The validation rows that rewarded each member. The others test it for overfitting.
+    validation_fit : LabelFit, optional
+        How well the validation labels agree with a model of the training rows.
+    reached_limit : bool
+        Whether the run ended because its iterations were used up. A run that ended otherwise
+        counts as converged.
+    """
+
+    values: Floats
+    history: Floats
+    rewards: Rewards
+    n_iterations: int
+    stop_reason: str
+    seconds: float
+    n_fits: int
+    members: Floats | None = None
+    label_probability: Floats | None = None
+    is_prior: bool = False
+    member_rewards: Sequence[Floats] = ()
+    member_validation_rows: NDArray[np.bool_] | None = None
+    validation_fit: LabelFit | None = None
+    estimated_noise_rate: float | None = None
+    kept_share: float = 1.0
+    resampled_share: float = 0.0
+    n_skipped: int = 0
+    first_failure: str = ""
+    reached_limit: bool = True
+
+
+def diagnose(run: Evidence) -> Diagnostics:
+    """Judge a run by what it has shown."""
+    values, rewards = run.values, run.rewards
+    correlation = distance = None
+    if run.label_probability is not None:
+        correlation = _spearman(values, run.label_probability)
+        if run.is_prior:
+            distance = float(np.abs(values - run.label_probability).mean())
+    agreement = None if run.members is None else _agreement(run.members)
+    gain, settled = _late_gain(run.history)
+    low, high = (float(q) for q in np.quantile(values, [0.05, 0.95]))
+    converged = settled or not run.reached_limit
+    messages = (
+        _inverted(rewards),
+        _validation_disagrees(run.validation_fit),
+        _flat(low, high),
+        _members_disagree(agreement),
+        _dropped(run.kept_share) or _no_better_than_marginal(correlation, distance, rewards),
+        _many_resampled(run.resampled_share),
+        _skipped(run),
+        _members_overfitted(run),
+        _not_converged(converged, gain),
+    )
+    return Diagnostics(
+        value_mean=float(values.mean()),
+        value_std=float(values.std()),
+        value_range=(low, high),
+        marginal_correlation=correlation,
+        ensemble_agreement=agreement,
+        resampled_share=run.resampled_share,
+        n_skipped=run.n_skipped,
+        reward_weighted=rewards.mean["weighted"],
+        reward_uniform=rewards.mean["uniform"],
+        reward_upper_half=rewards.mean["upper_half"],
+        reward_lower_half=rewards.mean["lower_half"],
+        reward_marginal=rewards.mean.get("marginal"),
+        reward_gain_late=gain,
+        converged=converged,
+        n_iterations=run.n_iterations,
+        stop_reason=run.stop_reason,
+        seconds=run.seconds,
+        n_fits=run.n_fits,
+        estimated_noise_rate=run.estimated_noise_rate,
+        kept_share=run.kept_share,
+        messages=tuple(message for message in messages if message is not None),
+    )
+
+
+def warn(diagnostics: Diagnostics, *, stacklevel: int = 2) -> None:
+    """Emit one `DataValuationWarning` per message.
+
+    Parameters
+    ----------
+    diagnostics : Diagnostics
+    stacklevel : int
+        As in `warnings.warn`: 2 points at the caller of this function.
+    """
+    for message in diagnostics.messages:
+        warnings.warn(message, DataValuationWarning, stacklevel=stacklevel)
+
+
+# --- messages -----------------------------------------------------------------------------------
 
 
 def _inverted(rewards: Rewards) -> str | None:
@@ -406,20 +384,23 @@ def _many_resampled(share: float) -> str | None:
     )
 
 
-def _members_overfitted(
-    rewards: Rewards,
-    reference: str,
-    member_row_rewards: ArrayLike | None,
-    member_validation_rows: ArrayLike | None,
-) -> str | None:
+def _skipped(run: Evidence) -> str | None:
+    """Whether selections were left out because the predictor failed on them."""
+    if not run.n_skipped:
+        return None
+    return (
+        f"{run.n_skipped} of {run.n_fits} selections were skipped, because the predictor could not"
+        f" be fitted on them. The first cause: {run.first_failure}"
+    )
+
+
+def _members_overfitted(run: Evidence) -> str | None:
     """Whether members do better than without learning only on the rows that rewarded them."""
-    if member_row_rewards is None or member_validation_rows is None or not rewards.rows:
+    rewards, seen = run.rewards, run.member_validation_rows
+    if seen is None or not len(run.member_rewards):
         return None
-    by_member = _checked(member_row_rewards, "member_row_rewards")
-    if by_member.size == 0:
-        return None
-    gains = by_member - rewards.rows[reference]
-    seen = _like(gains, member_validation_rows, "member_validation_rows") > 0
+    reference = "marginal" if run.is_prior and "marginal" in rewards.mean else "uniform"
+    gains = np.stack(run.member_rewards) - rewards.rows[reference]
     own, unseen = mean_where(gains, seen), mean_where(gains, ~seen)
     fall = unseen[~np.isnan(unseen)]
     optimism = (own - unseen)[~np.isnan(own - unseen)]
@@ -467,13 +448,6 @@ def _late_gain(history: Floats) -> tuple[float | None, bool]:
     return gain, bool(settled)
 
 
-def _row_rewards(row_rewards: Mapping[str, ArrayLike] | None) -> dict[str, Floats]:
-    rows = {name: _checked(each, name) for name, each in (row_rewards or {}).items()}
-    for name, each in rows.items():
-        _like(next(iter(rows.values())), each, name)
-    return rows
-
-
 def _spearman(a: Floats, b: Floats) -> float:
     """Rank correlation; 0 where one side is constant, which has no order to agree with."""
     ranks_a, ranks_b = rankdata(a), rankdata(b)
@@ -486,25 +460,8 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _agreement(members: Floats, n_rows: int) -> float | None:
-    if members.ndim != 2 or members.shape[1] != n_rows:
-        raise ValueError(f"members has shape {members.shape}; pass one row of {n_rows} per member.")
-    n_members = members.shape[0]
-    if n_members < 2:
+def _agreement(members: Floats) -> float | None:
+    if len(members) < 2:
         return None
-    pairs = [(i, j) for i in range(n_members) for j in range(i + 1, n_members)]
-    return float(np.mean([_spearman(members[i], members[j]) for i, j in pairs]))
-
-
-def _checked(numbers: ArrayLike, name: str) -> Floats:
-    array: Floats = np.asarray(numbers, dtype=np.float64)
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} holds NaN or infinite numbers; the run that made them failed.")
-    return array
-
-
-def _like(reference: Floats, numbers: ArrayLike, name: str) -> Floats:
-    array = _checked(numbers, name)
-    if array.shape != reference.shape:
-        raise ValueError(f"{name} has shape {array.shape}; {reference.shape} is needed.")
-    return array
+    pairs = combinations(members, 2)
+    return float(np.mean([_spearman(one, other) for one, other in pairs]))

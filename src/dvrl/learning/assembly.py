@@ -12,28 +12,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
-from ..data.preparation import WeightedRows, shown
-from ..data.rows import take_rows
+from ..data.table import Table
 from ..numerics.padding import pad, padded_size
-from ..predictors.base import Parameters, TraceablePredictor
-from ..predictors.blackbox import BlackBoxPredictor, FittedBlackBox
-from ..predictors.linear import LinearPredictor
+from ..predictors.base import Fitted, Parameters, Traced, initial_parameters, is_traced
+from ..predictors.registry import named_predictor, on_host
 from ..predictors.rewards import Reward, make_reward
-from ..predictors.sparse import SparseLinear, fit_on_words
-from ..predictors.traceable import FittedTraceable, final_form, fit_traceable, named_predictor
+from ..predictors.sparse import fit_on_words
+from ..predictors.traced import fit_traced, n_columns_of
 from .engines import Engine, FusedEngine, HostEngine
-from .evaluators import BlackBoxEvaluator, Judge, ScorerEvaluator
+from .evaluators import HostEvaluator, Judge, ScorerEvaluator, started
 from .loop import Problem, Program
 from .run import train
 from .schedule import Progress, Schedule, TrainingResult
-from .settings import CONVERGED, Settings, check_selections
+from .settings import CONVERGED, RunSettings, check_selections
 
 __all__ = ["Assembly", "fit_final_predictor"]
 
 Floats = NDArray[np.float32]
-Rows = tuple[Any, NDArray[Any], Any, NDArray[Any]]
 
 # A KL weight of 40 / sqrt(validation rows): 2 for 400, 5.7 for 50, 12.6 for 10. Fewer validation
 # rows are easier to overfit, so the policy is held closer to its prior. Without a marginal the
@@ -55,34 +51,33 @@ class Assembly:
     ----------
     task : {"classification", "regression"}
     coder : ClassEncoder or TargetScaler
-    settings : Settings
+    settings : RunSettings
     metric : str or callable
-    predictor : str, TraceablePredictor or object
+    predictor : str, Traced, Predictor or estimator
     n_jobs : int or None
     seed : int
     """
 
     task: str
     coder: Any
-    settings: Settings
+    settings: RunSettings
     metric: Any
     predictor: Any
     n_jobs: int | None
     seed: int
-    traceable: TraceablePredictor | None = field(init=False)
+    traced: Traced | None = field(init=False)
     reward: Reward = field(init=False)
 
     def __post_init__(self) -> None:
-        self.traceable = traceable_predictor(self.predictor, self.task, self.settings)
+        self.predictor = by_name(self.predictor, self.task, self.settings)
+        self.traced = self.predictor if is_traced(self.predictor) else None
         self.reward = make_reward(self.metric, self.task, self.coder.n_outputs)
         check_selections(self.gradient, self.settings.baseline, self.settings.n_selections)
 
     @property
     def gradient(self) -> str:
         """The gradient estimator, "auto" decided."""
-        exact = (
-            self.traceable is not None and self.reward.differentiable and not self.reward.on_host
-        )
+        exact = self.traced is not None and self.reward.differentiable and not self.reward.on_host
         if self.settings.gradient == "auto":
             return "through_fit" if exact else "antithetic"
         if self.settings.gradient == "through_fit" and not exact:
@@ -102,7 +97,7 @@ class Assembly:
     @property
     def ensemble_size(self) -> int:
         """Members; black boxes are too dear for more than one unless asked for."""
-        return self._number("ensemble_size", 1 if self.traceable is None else 3)
+        return self._number("ensemble_size", 1 if self.traced is None else 3)
 
     def _number(self, name: str, automatic: int) -> int:
         value = getattr(self.settings, name)
@@ -112,87 +107,62 @@ class Assembly:
         """Outer iterations and learning rate of "auto"."""
         if self.gradient == "through_fit":
             return 60, 3e-3
-        return (300, 1e-3) if self.traceable is not None else (60, 3e-3)
+        return (300, 1e-3) if self.traced is not None else (60, 3e-3)
 
     def engine(
-        self,
-        X: Floats,
-        Y: Floats,
-        differences: Floats,
-        prior_logits: Floats,
-        X_validation: Floats,
-        Y_validation: Floats,
-        rows: Rows,
+        self, training: Table, validation: Table, differences: Floats, prior_logits: Floats
     ) -> Engine:
-        """Engine for the encoded training and validation rows.
+        """Engine for training and validation rows.
 
         Parameters
         ----------
-        X, Y, differences, prior_logits : (n, d), (n, c), (n, c or 0), (n,) float32
-        X_validation, Y_validation : (m, d), (m, c) float32
-        rows : tuple
-            The caller's own training rows and labels, and validation rows and labels.
+        training, validation : Table
+            Of n and m rows, with targets and labels.
+        differences, prior_logits : (n, c or 0), (n,) float32
         """
-        problem = self._problem(X, Y, differences, prior_logits, X_validation, Y_validation)
-        program, hyper = self._program(), self._hyper(len(X), len(X_validation))
-        if self.traceable is not None and not self.reward.on_host:
+        problem = self._problem(training, validation, differences, prior_logits)
+        program, hyper = self._program(), self._hyper(len(training), len(validation))
+        if self.traced is not None and not self.reward.on_host:
             return FusedEngine(program, problem, hyper)
-        own_X, own_y, own_X_validation, own_y_validation = rows
-        original = shows_original_rows(self.predictor)
-        shown_X = own_X_validation if original else X_validation
-        judge = Judge(
-            self.reward,
-            self.coder,
-            # A copy, of the kind that predictors get as training rows.
-            take_rows(shown_X, np.arange(len(X_validation))),
-            np.asarray(own_y_validation),
-            Y_validation,
-        )
-        if self.traceable is not None:
-            evaluator: Any = ScorerEvaluator(program, problem, hyper, judge)
-        else:
-            evaluator = BlackBoxEvaluator(
-                BlackBoxPredictor(
-                    self.predictor, self.coder, n_jobs=self.n_jobs, random_state=self.seed
-                ),
-                own_X if original else X,
-                np.asarray(own_y),
-                judge,
+        if self.traced is not None:
+            judge = Judge(self.reward, self.coder, validation)
+            return HostEngine(
+                program, problem, hyper, ScorerEvaluator(program, problem, hyper, judge)
             )
+        predictor = on_host(self.predictor, self.coder, n_jobs=self.n_jobs, seed=self.seed)
+        judge = Judge(self.reward, self.coder, validation, predictor.sees)
+        evaluator = HostEvaluator(predictor, training, judge, self.seed)
         return HostEngine(program, problem, hyper, evaluator)
 
     def _problem(
-        self,
-        X: Floats,
-        Y: Floats,
-        differences: Floats,
-        prior_logits: Floats,
-        X_validation: Floats,
-        Y_validation: Floats,
+        self, training: Table, validation: Table, differences: Floats, prior_logits: Floats
     ) -> Problem:
+        X, X_validation = training.features, validation.features
         n_features = X.shape[1]
         n_columns = padded_size(n_features)
+        if self.traced is not None:
+            n_columns = n_columns_of(self.traced, n_features)
         n_rows, n_validation = padded_size(len(X)), padded_size(len(X_validation))
         with np.errstate(over="ignore"):  # targets of 1e300 are infinite in float32
             center, scale = np.float32(self.coder.center), np.float32(self.coder.scale)
         return Problem(
             X=jnp.asarray(pad(X, n_rows, n_columns)),
-            Y=jnp.asarray(pad(Y, n_rows)),
+            Y=jnp.asarray(pad(training.targets, n_rows)),
             differences=jnp.asarray(pad(differences, n_rows)),
             prior_logits=jnp.asarray(pad(prior_logits, n_rows)),
             mask=jnp.asarray(pad(np.ones(len(X), np.float32), n_rows)),
             X_validation=jnp.asarray(pad(X_validation, n_validation, n_columns)),
-            Y_validation=jnp.asarray(pad(Y_validation, n_validation)),
-            validation_mask=jnp.asarray(pad(np.ones(len(X_validation), np.float32), n_validation)),
+            Y_validation=jnp.asarray(pad(validation.targets, n_validation)),
+            validation_mask=jnp.asarray(pad(validation.weights, n_validation)),
             used_features=np.asarray(n_features),
             center=jnp.asarray(center),
             scale=jnp.asarray(scale),
         )
 
     def _program(self) -> Program:
-        linear_solved = getattr(self.traceable, "steps", 0) is None
+        linear_solved = getattr(self.traced, "linear_fits", False)
         return Program(
-            predictor=self.traceable,
+            predictor=self.traced,
             reward=self.reward,
             gradient=self.gradient,
             baseline=self.settings.baseline,
@@ -221,7 +191,7 @@ class Assembly:
             learning_rate = self._schedule_defaults()[1]
         values = {
             "learning_rate": learning_rate,
-            "inner_learning_rate": inner_learning_rate(self.traceable, settings),
+            "inner_learning_rate": inner_learning_rate(self.traced, settings),
             "l2": l2,
             "kl_weight": kl_weight,
             "exploration_weight": settings.exploration_weight,
@@ -253,37 +223,41 @@ class Assembly:
         return train(engine, schedule, pretrained=self._pretrained(engine, pretrained))
 
     def _pretrained(self, engine: Engine, pretrained: Any) -> Parameters | None:
+        """Where fits start: parameters of a traced predictor; a predictor of the host keeps it."""
         if pretrained is None:
             return None
-        if self.traceable is None:
-            raise ValueError(
-                "pretrained needs a built-in predictor; leave it out for black-box predictors."
+        if isinstance(pretrained, str) and pretrained != "all_rows":
+            raise ValueError(f"pretrained={pretrained!r} is unknown; use 'all_rows' or parameters.")
+        evaluator = getattr(engine, "evaluator", None)
+        if self.traced is None:
+            assert isinstance(evaluator, HostEvaluator)
+            all_rows = isinstance(pretrained, str)
+            evaluator.start = (
+                started(evaluator.predictor, evaluator.rows, self.seed) if all_rows else pretrained
             )
+            return None
+        if not isinstance(pretrained, str):
+            return _checked_parameters(self.traced, pretrained, engine.problem)
         problem = engine.problem
         n_rows, n_columns = int(np.sum(problem.mask)), int(problem.used_features)
-        if isinstance(pretrained, str):
-            if pretrained != "all_rows":
-                raise ValueError(
-                    f"pretrained={pretrained!r} is unknown; use 'all_rows' or parameters."
-                )
-            return fit_traceable(
-                final_form(self.traceable, n_rows),
-                np.asarray(problem.X)[:n_rows, :n_columns],
-                np.asarray(problem.Y)[:n_rows],
-                np.ones(n_rows, np.float32),
-                l2=final_l2(self.settings),
-                seed=self.seed,
-            ).params
-        return _checked_parameters(self.traceable, pretrained, problem)
+        rows = Table(np.asarray(problem.X)[:n_rows, :n_columns], np.asarray(problem.Y)[:n_rows])
+        return fit_traced(
+            for_one_fit(self.traced, n_rows),
+            rows,
+            np.ones(n_rows, np.float32),
+            l2=final_l2(self.settings),
+            seed=self.seed,
+        ).params
 
 
-def _checked_parameters(
-    predictor: TraceablePredictor, params: Parameters, problem: Problem
-) -> Parameters:
+def _checked_parameters(predictor: Traced, params: Parameters, problem: Problem) -> Parameters:
     """The caller's parameters, if they have the shapes of this predictor and table."""
-    used = int(problem.used_features)
-    expected = predictor.init(
-        np.random.default_rng(0), used, problem.X.shape[1] - used, problem.Y.shape[1]
+    expected = initial_parameters(
+        predictor,
+        np.random.default_rng(0),
+        int(problem.used_features),
+        problem.X.shape[1],
+        problem.Y.shape[1],
     )
     wanted: Any = jax.tree.structure(expected)
     if jax.tree.structure(params) != wanted or (
@@ -297,16 +271,10 @@ def _checked_parameters(
     return params
 
 
-def shows_original_rows(predictor: Any) -> bool:
-    """Whether a black box gets the caller's rows; a pipeline brings its own encoding."""
-    return isinstance(predictor, Pipeline)
-
-
-def traceable_predictor(predictor: Any, task: str, settings: Settings) -> TraceablePredictor | None:
-    """Built-in predictor behind a name or an instance; None for black boxes."""
+def by_name(predictor: Any, task: str, settings: RunSettings) -> Any:
+    """Make the predictor behind a name; anything else as it is."""
     if not isinstance(predictor, str):
-        is_traceable = isinstance(predictor, TraceablePredictor)
-        return predictor if is_traceable else None
+        return predictor
     optimizer = settings.inner_optimizer
     if optimizer == "auto":
         optimizer = "adam" if predictor == "mlp" else "sgd"
@@ -319,7 +287,13 @@ def traceable_predictor(predictor: Any, task: str, settings: Settings) -> Tracea
     )
 
 
-def _inner_steps(name: str, settings: Settings) -> int | None:
+def for_one_fit(predictor: Traced, n_rows: int) -> Any:
+    """The form of a traced predictor for a fit that is done once, on so many rows."""
+    make = getattr(predictor, "for_one_fit", None)
+    return predictor if make is None else make(n_rows)
+
+
+def _inner_steps(name: str, settings: RunSettings) -> int | None:
     steps = settings.inner_iterations
     if steps == CONVERGED or (name != "mlp" and steps in ("auto", "released")):
         return None
@@ -330,49 +304,36 @@ def _inner_steps(name: str, settings: Settings) -> int | None:
     return int(steps)
 
 
-def inner_learning_rate(predictor: TraceablePredictor | None, settings: Settings) -> float:
+def inner_learning_rate(predictor: Any, settings: RunSettings) -> float:
     """Step length of the mini-batches, "auto" decided by the optimizer."""
     if settings.inner_learning_rate != "auto":
         return float(settings.inner_learning_rate)
     return LEARNING_RATES[getattr(predictor, "optimizer", "adam")]
 
 
-def final_l2(settings: Settings) -> float:
+def final_l2(settings: RunSettings) -> float:
     """Ridge penalty of the final fit; a solved fit without one may have no optimum."""
     return settings.l2 if settings.l2 > 0 else 1.0
 
 
 def fit_final_predictor(
     predictor: Any,
+    rows: Table,
+    weights: Floats,
     *,
     task: str,
     coder: Any,
-    settings: Settings,
-    rows: WeightedRows,
+    settings: RunSettings,
     n_jobs: int | None,
     seed: int,
-) -> tuple[FittedTraceable | FittedBlackBox | SparseLinear, str]:
-    """Train the robust predictor on weighted rows.
-
-    Returns
-    -------
-    fitted : FittedTraceable, FittedBlackBox or SparseLinear
-    sees : {"own", "features", "words"}
-        What it is to be shown, see :func:`dvrl.data.preparation.shown`.
-    """
-    traceable = traceable_predictor(predictor, task, settings)
-    if isinstance(traceable, LinearPredictor) and rows.table.words is not None:
-        return fit_on_words(rows.table, rows.weights, seed), "words"
-    if traceable is not None:
-        fitted = fit_traceable(
-            final_form(traceable, len(rows.table)),
-            rows.table.features,
-            rows.table.targets,
-            rows.weights,
-            l2=final_l2(settings),
-            seed=seed,
+) -> Fitted:
+    """Train the robust predictor on weighted rows."""
+    chosen = by_name(predictor, task, settings)
+    if not is_traced(chosen):
+        return on_host(chosen, coder, n_jobs=n_jobs, seed=seed).fit(
+            rows, weights[np.newaxis], seed=seed
         )
-        return fitted, "features"
-    sees = "own" if shows_original_rows(predictor) else "features"
-    black_box = BlackBoxPredictor(predictor, coder, n_jobs=n_jobs, random_state=seed)
-    return black_box.fit(shown(sees, rows.X, rows.table), rows.y, rows.weights), sees
+    final = for_one_fit(chosen, len(rows))
+    if getattr(final, "linear_fits", False) and rows.words is not None:
+        return fit_on_words(rows, weights, seed)
+    return fit_traced(final, rows, weights, l2=final_l2(settings), seed=seed)

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
 from ..numerics.axes import map_axis
-from ..predictors.base import Parameters
-from ..predictors.traceable import fit_once
+from ..predictors.base import Parameters, initial_parameters
+from ..predictors.traced import fit_once
 from .loop import (
     RECORD_NAMES,
     Evaluation,
@@ -115,9 +115,9 @@ def fit_and_score(
     predictor = program.predictor
     assert predictor is not None
     batch = take_batch(problem, rows)
-    fitted = predictor.fit(start, batch.X, batch.Y, weights, batch.mask, key, hyper)
+    fitted = predictor.solve(start, batch.X, batch.Y, weights, batch.mask, key, hyper)
     scores = jax.vmap(
-        lambda params: predictor.scores(params, problem.X_validation, problem.Y.shape[1])
+        lambda params: predictor.apply(params, problem.X_validation, problem.Y.shape[1])
     )(fitted)
     return scores, mean_of_selections(fitted)
 
@@ -129,12 +129,15 @@ def judge_weights(
     rows: NDArray[np.int32] | None,
     weights: NDArray[np.float32],
 ) -> tuple[float, NDArray[np.float32]]:
-    """Reward and validation scores of one traceable predictor trained afresh with `weights`."""
+    """Reward and validation scores of one traced predictor trained afresh with `weights`."""
     predictor = program.predictor
     assert predictor is not None
-    used = int(problem.used_features)
-    start = predictor.init(
-        np.random.default_rng(0), used, problem.X.shape[1] - used, problem.Y.shape[1]
+    start = initial_parameters(
+        predictor,
+        np.random.default_rng(0),
+        int(problem.used_features),
+        problem.X.shape[1],
+        problem.Y.shape[1],
     )
     batch = take_batch(problem, None if rows is None else jnp.asarray(rows))
     # Compiled once for this and for the final predictor.
@@ -150,7 +153,7 @@ def judge_weights(
 def _judge_one(program: Program, problem: Problem, params: Parameters) -> tuple[Array, Array]:
     """Reward (0 for metrics of the host) and validation scores."""
     assert program.predictor is not None
-    scores = program.predictor.scores(params, problem.X_validation, problem.Y.shape[1])
+    scores = program.predictor.apply(params, problem.X_validation, problem.Y.shape[1])
     if program.reward.on_host:
         return jnp.zeros(()), scores
     return reward_of_scores(program, problem, scores), scores
@@ -185,7 +188,7 @@ class Engine(Protocol):
 
 @dataclass
 class FusedEngine:
-    """All of an outer iteration in one compiled program; for traceable predictors.
+    """All of an outer iteration in one compiled program; for traced predictors.
 
     Attributes
     ----------

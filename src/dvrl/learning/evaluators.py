@@ -1,4 +1,4 @@
-"""Host-side evaluation of selections: black-box predictors, and metrics that are not JAX."""
+"""Host-side evaluation of selections: predictors of the host, and metrics that are not JAX."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.rows import n_rows, take_rows
-from ..predictors.base import Parameters
-from ..predictors.blackbox import BlackBoxPredictor
+from ..data.table import Table
+from ..predictors.base import Parameters, takes_start
+from ..predictors.blackbox import Failure, shown
 from ..predictors.rewards import Reward, StoredScores
 from .engines import fit_and_score, judge_weights
 from .loop import Hyper, Member, Problem, Program, iteration_keys
 from .spec import NOT_THE_COURSE
 
-__all__ = ["BlackBoxEvaluator", "Judge", "ScorerEvaluator"]
+__all__ = ["HostEvaluator", "Judge", "ScorerEvaluator", "Skipped", "evaluated"]
+
+# Fits after which a run is stopped where most of them failed.
+TRIED_FITS = 16
 
 
 @partial(jax.jit, static_argnames=("reward",))
@@ -38,65 +41,168 @@ def uninformed_scores(n_rows: int, n_outputs: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Judge:
-    """Validation rows, as the caller wrote them, and the reward measured on them.
+    """Validation rows and the reward measured on them.
 
     Attributes
     ----------
     reward : Reward
     coder : ClassEncoder or TargetScaler
-    X : array or frame of m rows
-        What black-box predictors and scorers are shown.
-    y : array of m labels or targets
-    Y : (m, n_outputs) float32
-        The labels, encoded.
+    rows : Table of m rows
+        With targets, and labels as the caller wrote them.
+    sees : {"own", "features"}
+        Which of them scorers of the host are shown.
     """
 
     reward: Reward
     coder: Any = field(metadata=NOT_THE_COURSE)
-    X: Any = field(metadata=NOT_THE_COURSE)
-    y: Any = field(metadata=NOT_THE_COURSE)
-    Y: NDArray[np.float32]
+    rows: Table = field(metadata=NOT_THE_COURSE)
+    sees: str = "features"
 
     def of_scores(self, scores: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Rewards of predictors, each given by its validation scores."""
         if self.reward.on_host:
             stand_ins = [StoredScores(each, self.coder) for each in scores]
-            return np.array(
-                [self.reward.function(each, self.X, self.y) for each in stand_ins], np.float32
-            )
-        mask = np.ones(len(self.Y), np.float32)
+            return np.array([self.of_estimator(each) for each in stand_ins], np.float32)
         return np.asarray(
             _rewards_of_scores(
                 self.reward,
-                self.Y,
+                self.rows.targets,
                 np.stack(scores),
-                mask,
+                self.rows.weights,
                 np.float32(self.coder.center),
                 np.float32(self.coder.scale),
             )
         )
 
+    def of_estimator(self, estimator: Any) -> float:
+        """Number that a scorer of the host gives to an estimator."""
+        return float(self.reward.function(estimator, shown(self.sees, self.rows), self.rows.labels))
+
     def nothing(self) -> NDArray[np.float32]:
         """Validation scores of a predictor that could not be trained."""
-        return uninformed_scores(*self.Y.shape)
+        return uninformed_scores(*self.rows.targets.shape)
+
+
+# ---------------------------------------------------------------- predictors of the host
 
 
 @dataclass
-class BlackBoxEvaluator:
-    """Fits copies of any estimator on the selected rows, many at once.
+class Skipped:
+    """Counts selections that could not be fitted; raises where most of them could not.
 
     Attributes
     ----------
-    predictor : BlackBoxPredictor
-    X, y : rows and labels that the predictor is fitted on
-    judge : Judge
+    tried, count : int
+        Fits so far, and those that failed.
+    first : Failure or None
     """
 
-    predictor: BlackBoxPredictor
-    # The same rows as the encoded ones, whose digest is taken.
-    X: Any = field(metadata=NOT_THE_COURSE)
-    y: Any = field(metadata=NOT_THE_COURSE)
+    tried: int = 0
+    count: int = 0
+    first: Failure | None = None
+
+    def note(self, outcomes: Sequence[Any]) -> None:
+        """Take the outcomes of some fits into account.
+
+        Raises
+        ------
+        ValueError, TypeError or RuntimeError
+            Where all of these, or most of all fits, failed; like the first cause.
+        """
+        failures = [each for each in outcomes if isinstance(each, Failure)]
+        self.tried += len(outcomes)
+        self.count += len(failures)
+        self.first = self.first or next(iter(failures), None)
+        all_failed = failures and len(failures) == len(outcomes)
+        most_failed = self.tried >= TRIED_FITS and 2 * self.count > self.tried
+        if self.first is not None and (all_failed or most_failed):
+            raise self.first.as_error() from self.first.cause
+
+
+def evaluated(
+    predictor: Any,
+    rows: Table,
+    weights: NDArray[Any],
+    judge: Judge,
+    *,
+    seed: int,
+    start: Any = None,
+) -> list[Any]:
+    """Fit a predictor of the host on several selections of the rows, and judge them.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        One that has `evaluate` is asked by it: it judges where it fits, in many processes.
+    rows : Table of n rows
+    weights : (k, n) int, bool or float
+        How often each selection holds each row.
+    judge : Judge
+    seed : int
+    start : Fitted, optional
+
+    Returns
+    -------
+    list
+        For each selection its validation scores (m, n_outputs), or the number of a scorer of the
+        host, or None where nothing can be fitted (no rows, or a single class), or a Failure.
+    """
+    if hasattr(predictor, "evaluate"):
+        numbers = np.arange(len(rows))
+        subsets = [np.repeat(numbers, each.astype(np.intp)) for each in weights]
+        scorer = judge.reward.function if judge.reward.on_host else None
+        outcomes: list[Any] = predictor.evaluate(rows, subsets, judge.rows, scorer)
+        return outcomes
+    usable = [at for at, each in enumerate(weights) if _can_be_fitted(rows, each)]
+    found: list[Any] = [None] * len(weights)
+    options = {} if start is None else {"start": start}
+    asked = np.asarray(weights, np.float32)
+    try:
+        scores = predictor.fit(rows, asked[usable], seed=seed, **options).scores(judge.rows)
+        for at, each in zip(usable, scores, strict=True):
+            found[at] = each
+    except Exception:  # which one of them it was shows in fits of one each
+        for at in usable:
+            try:
+                fitted = predictor.fit(rows, asked[[at]], seed=seed, **options)
+                found[at] = fitted.scores(judge.rows)[0]
+            except Exception as error:
+                chosen = np.asarray(rows.labels)[asked[at] > 0]
+                found[at] = Failure.of(error, predictor, chosen, judge.coder.task)
+    return found
+
+
+def _can_be_fitted(rows: Table, weights: NDArray[Any]) -> bool:
+    targets = rows.targets[weights > 0]
+    if targets.shape[1] == 1:
+        return len(targets) > 0
+    return bool(len(targets) and (targets != targets[0]).any())
+
+
+@dataclass
+class HostEvaluator:
+    """Fits a predictor of the host on the selected rows, many at once.
+
+    Attributes
+    ----------
+    predictor : Predictor
+    rows : Table
+        That it is fitted on.
+    judge : Judge
+    seed : int
+    start : Fitted or None
+        Where all fits start.
+    skipped : Skipped
+        Selections that could not be fitted: they count like the mean of the others.
+    """
+
+    predictor: Any
+    # The encoded rows are part of the problem, whose digest is taken.
+    rows: Table = field(metadata=NOT_THE_COURSE)
     judge: Judge
+    seed: int
+    start: Any = field(default=None, metadata=NOT_THE_COURSE)
+    skipped: Skipped = field(default_factory=Skipped, metadata=NOT_THE_COURSE)
 
     def __call__(
         self,
@@ -106,45 +212,78 @@ class BlackBoxEvaluator:
         iteration: int,
     ) -> tuple[NDArray[np.float32], Parameters]:
         """See :class:`dvrl.learning.engines.Evaluator`."""
-        numbers = np.arange(weights.shape[-1])
-        subsets = [
-            (numbers if rows is None else rows[member])[selected > 0.5]
-            for member, selections in enumerate(weights)
-            for selected in selections
-        ]
-        judge = self.judge
-        scorer = judge.reward.function if judge.reward.on_host else None
-        outcomes = self.predictor.evaluate(self.X, self.y, subsets, judge.X, judge.y, scorer)
-        if scorer is None:
-            scores = [judge.nothing() if each is None else np.asarray(each) for each in outcomes]
-            rewards = judge.of_scores(scores)
-        else:
-            rewards = np.array([self._scored(each) for each in outcomes], np.float32)
-        return rewards.reshape(weights.shape[:2]), ()
+        n = len(self.rows)
+        rewards = []
+        for member, selections in enumerate(weights):
+            batch = self.rows if rows is None else self.rows.take(rows[member])
+            outcomes = evaluated(
+                self.predictor,
+                batch,
+                selections[:, :n] > 0.5,
+                self.judge,
+                seed=self.seed,
+                start=self.start,
+            )
+            self.skipped.note(outcomes)
+            rewards.append(self._rewards(outcomes))
+        return np.array(rewards, np.float32), ()
 
-    def _scored(self, outcome: Any) -> float:
-        return float(
-            self.judge.of_scores([self.judge.nothing()])[0] if outcome is None else outcome
+    def _rewards(self, outcomes: list[Any]) -> NDArray[np.float32]:
+        """Rewards, and the mean of the others for selections that were skipped."""
+        failed = np.array([isinstance(each, Failure) for each in outcomes])
+        rewards = rewards_of(
+            self.judge, [each for each in outcomes if not isinstance(each, Failure)]
         )
+        found = np.full(len(outcomes), rewards.mean(), np.float32)
+        found[~failed] = rewards
+        return found
 
     def reward(
         self, weights: NDArray[np.float32], rows: NDArray[np.int32] | None
     ) -> tuple[float, NDArray[np.float32]]:
         """See :meth:`dvrl.learning.engines.Engine.reward`."""
-        numbers = np.arange(n_rows(self.X)) if rows is None else rows
-        judge = self.judge
-        fitted = self.predictor.fit(
-            take_rows(self.X, numbers), self.y[numbers], weights[: len(numbers)]
+        batch = self.rows if rows is None else self.rows.take(rows)
+        options = {} if self.start is None else {"start": self.start}
+        soft = weights[np.newaxis, : len(batch)]
+        fitted = self.predictor.fit(batch, soft, seed=self.seed, **options)
+        scores = fitted.scores(self.judge.rows)[0]
+        estimator = getattr(fitted, "estimator_", None)
+        if self.judge.reward.on_host and estimator is not None:
+            return self.judge.of_estimator(estimator), scores
+        return float(self.judge.of_scores([scores])[0]), scores
+
+
+def rewards_of(judge: Judge, outcomes: Sequence[Any]) -> NDArray[np.float32]:
+    """Rewards of scores; a number comes from a scorer, None from a fit that was impossible."""
+    filled = [judge.nothing() if each is None else each for each in outcomes]
+    if not any(np.ndim(each) == 0 for each in filled):
+        return judge.of_scores([np.asarray(each) for each in filled])
+    return np.array(
+        [each if np.ndim(each) == 0 else judge.of_scores([each])[0] for each in filled], np.float32
+    )
+
+
+def started(predictor: Any, rows: Table, seed: int) -> Any:
+    """A fit on all rows that others start from.
+
+    Raises
+    ------
+    ValueError
+        If the predictor's fits cannot start anywhere.
+    """
+    if not takes_start(predictor):
+        raise ValueError(
+            "pretrained needs a predictor whose fits can start from an earlier one; leave it out."
         )
-        scores = fitted.scores(judge.X)
-        if judge.reward.on_host:
-            return float(judge.reward.function(fitted.estimator_, judge.X, judge.y)), scores
-        return float(judge.of_scores([scores])[0]), scores
+    return predictor.fit(rows, np.ones((1, len(rows)), np.float32), seed=seed)
+
+
+# ---------------------------------------------------------------- metrics of the host
 
 
 @dataclass
 class ScorerEvaluator:
-    """Fits traceable predictors on the device; the metric is any scikit-learn scorer.
+    """Fits traced predictors on the device; the metric is any scikit-learn scorer.
 
     Attributes
     ----------
@@ -179,7 +318,8 @@ class ScorerEvaluator:
                 selections,
                 key,
             )
-            rewards.append(self.judge.of_scores(list(np.asarray(scores)[:, : len(self.judge.Y)])))
+            own = np.asarray(scores)[:, : len(self.judge.rows)]
+            rewards.append(self.judge.of_scores(list(own)))
             starts.append(start)
         return np.stack(rewards), jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
 
@@ -188,5 +328,5 @@ class ScorerEvaluator:
     ) -> tuple[float, NDArray[np.float32]]:
         """See :meth:`dvrl.learning.engines.Engine.reward`."""
         _, scores = judge_weights(self.program, self.problem, self.hyper, rows, weights)
-        own = scores[: len(self.judge.Y)]
+        own = scores[: len(self.judge.rows)]
         return float(self.judge.of_scores([own])[0]), own

@@ -1,9 +1,10 @@
 """The outer loop: Algorithm 1 of Yoon, Arik and Pfister (ICML 2020), for a whole ensemble.
 
 Read :func:`value_batch`, :func:`propose`, :func:`evaluate` and :func:`improve` from top to bottom:
-together they are one outer iteration of one ensemble member. :func:`train` repeats them, either
-fused and compiled (:class:`FusedEngine`, traceable predictors) or with the fits on the host
-(:class:`HostEngine`, anything else), and owns stopping, checkpoints and progress.
+together they are one outer iteration of one ensemble member. :func:`dvrl.learning.run.train`
+repeats them, either fused and compiled (:class:`dvrl.learning.engines.FusedEngine`, traced
+predictors) or with the fits on the host (:class:`dvrl.learning.engines.HostEngine`, anything
+else), and owns stopping, checkpoints and progress.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ..numerics.axes import map_axis
-from ..predictors.base import Parameters, TraceablePredictor
+from ..predictors.base import Parameters, Traced
 from ..predictors.rewards import Reward
 from .network import DataValueEstimator, policy_logits
 from .policy import (
@@ -40,7 +41,7 @@ AVERAGING_POWER = 3.0
 class Program:
     """What is fixed at compile time."""
 
-    predictor: TraceablePredictor | None
+    predictor: Traced | None
     reward: Reward
     gradient: str
     baseline: str
@@ -54,6 +55,8 @@ class Program:
 
 class Problem(NamedTuple):
     """The data of a run, padded; ``mask`` is 1 for rows and 0 for padding.
+
+    ``validation_mask`` holds the weights of the validation rows, 0 for padding.
 
     Attributes
     ----------
@@ -95,7 +98,7 @@ class Batch(NamedTuple):
 class Member(NamedTuple):
     """All that one ensemble member learns and remembers.
 
-    ``validation_mask`` is 1 for the validation rows that reward this member.
+    ``validation_mask`` holds the weights of the validation rows that reward this member, else 0.
     """
 
     key: Any
@@ -199,7 +202,7 @@ def evaluate(
     _, fit_key = iteration_keys(member, iteration)
 
     def rewards_of(weights: Array) -> tuple[Array, Parameters]:
-        fitted = predictor.fit(
+        fitted = predictor.solve(
             member.predictor, batch.X, batch.Y, weights, batch.mask, fit_key, hyper
         )
         return judge(program, problem, fitted), fitted
@@ -224,7 +227,7 @@ def judge(program: Program, problem: Problem, fitted: Parameters) -> Float[Array
     n_outputs = problem.Y.shape[1]
 
     def reward_of(params: Parameters) -> Array:
-        scores = predictor.scores(params, problem.X_validation, n_outputs)
+        scores = predictor.apply(params, problem.X_validation, n_outputs)
         return reward_of_scores(program, problem, scores)
 
     return map_axis(reward_of)(fitted)

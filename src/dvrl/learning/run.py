@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from ..predictors.base import Parameters
+from ..predictors.base import Parameters, initial_parameters
 from .checkpoint import restore_state, save_state, spec_of
 from .engines import MAX_CHUNK, Engine
 from .loop import RECORD_NAMES, Member, Problem, Program
@@ -52,7 +52,9 @@ def _initial_members(program: Program, problem: Problem, schedule: Schedule) -> 
                 predictor=(
                     ()
                     if program.predictor is None
-                    else program.predictor.init(rng, n_features, n_padded, n_outputs)
+                    else initial_parameters(
+                        program.predictor, rng, n_features, problem.X.shape[1], n_outputs
+                    )
                 ),
                 baseline=np.zeros((), np.float32),
             )
@@ -74,7 +76,8 @@ def _validation_part(
     part = np.zeros_like(mask)
     for group in np.unique(groups):
         rows = order[groups == group]
-        part[rows[: int(np.ceil(schedule.validation_share * len(rows)))]] = 1.0
+        chosen = rows[: int(np.ceil(schedule.validation_share * len(rows)))]
+        part[chosen] = mask[chosen]
     return part
 
 

@@ -11,8 +11,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from dvrl.data.preparation import Prepared, all_or_nothing, prepare
+from dvrl.data.preparation import Prepared, prepare
 from dvrl.data.task import resolve_task
+from dvrl.learning.settings import DEFAULT_METRICS
 from dvrl.numerics.compilation import make_room
 
 from .utility import Utility
@@ -20,8 +21,6 @@ from .utility import Utility
 __all__ = ["Deadline", "Outcome", "UtilityMethod", "ValuationMethod"]
 
 Values = NDArray[np.float64]
-
-DEFAULT_METRICS = {"classification": "log_loss", "regression": "mse"}
 
 
 class Deadline:
@@ -90,7 +89,6 @@ class ValuationMethod(BaseEstimator):
     validation_fraction: float
     random_state: Any
 
-    @all_or_nothing
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Self:
         """Value the training rows.
 
@@ -127,7 +125,6 @@ class ValuationMethod(BaseEstimator):
         )
         return self._fit(data, task, seed, started)
 
-    @all_or_nothing
     def fit_prepared(self, data: Prepared, task: str) -> Self:
         """Value rows that are encoded already, such as by a comparison of several methods.
 
@@ -145,7 +142,6 @@ class ValuationMethod(BaseEstimator):
         started = time.perf_counter()
         self._check_all()
         make_room()
-        self.n_features_in_ = data.encoder.n_features_in_
         return self._fit(data, task, self._seed(), started)
 
     def _check_all(self) -> None:
@@ -159,6 +155,10 @@ class ValuationMethod(BaseEstimator):
 
     def _fit(self, data: Prepared, task: str, seed: int, started: float) -> Self:
         outcome = self._value(data, task, seed)
+        self.__dict__.pop("feature_names_in_", None)
+        self.n_features_in_ = data.encoder.n_features_in_
+        if hasattr(data.encoder, "feature_names_in_"):
+            self.feature_names_in_ = data.encoder.feature_names_in_
         self.task_, self.validation_indices_, self._index = task, data.held, data.index
         self.data_values_ = np.full(len(data.labels), np.nan)
         self.data_values_[data.train] = outcome.values

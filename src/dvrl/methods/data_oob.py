@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from dvrl.data.preparation import Prepared
+from dvrl.learning.evaluators import Skipped
+from dvrl.predictors.blackbox import Failure
 
 from .base import Deadline, Outcome, ValuationMethod
 from .fitters import make_fitter
@@ -62,15 +64,17 @@ class DataOOB(ValuationMethod):
             n_jobs=self.n_jobs,
             on_training_rows=True,
         )
-        rng = np.random.default_rng(seed)
+        rng, skipped = np.random.default_rng(seed), Skipped()
         n, n_fits = len(data.X), 0
         total, squares, counts = np.zeros(n), np.zeros(n), np.zeros(n)
         while n_fits < self.n_models and not (n_fits and deadline.passed):
             size = min(fitter.batch_subsets, self.n_models - n_fits)
             bags = rng.multinomial(n, np.full(n, 1 / n), size=size)
             n_fits += size
-            for bag, scores in zip(bags, fitter.scores(bags), strict=True):
-                if scores is None:  # a sample of a single class
+            found = fitter.scores(bags)
+            skipped.note(found)
+            for bag, scores in zip(bags, found, strict=True):
+                if scores is None or isinstance(scores, Failure):  # a sample of a single class
                     continue
                 outside = bag == 0
                 points = np.where(outside, _points(task, data.Y, scores), 0.0)

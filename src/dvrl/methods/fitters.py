@@ -13,17 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvrl.data.preparation import Prepared
-from dvrl.learning.assembly import inner_learning_rate, shows_original_rows, traceable_predictor
-from dvrl.learning.settings import Settings
+from dvrl.data.table import Table
+from dvrl.learning.assembly import by_name, inner_learning_rate
+from dvrl.learning.evaluators import Judge, evaluated
+from dvrl.learning.settings import RunSettings
 from dvrl.numerics.padding import pad, padded_size
-from dvrl.predictors.base import Parameters, TraceablePredictor
-from dvrl.predictors.blackbox import BlackBoxPredictor
+from dvrl.predictors.base import Parameters, Traced, initial_parameters, is_traced
 from dvrl.predictors.linear import LinearPredictor
-from dvrl.predictors.traceable import fit_traceable
+from dvrl.predictors.registry import on_host
+from dvrl.predictors.rewards import Reward
+from dvrl.predictors.traced import fit_traced, n_columns_of
 
 from .linear_fits import Rows, grow_chains, parameters, solve_subsets, start_chains
 
-__all__ = ["BlackBoxFitter", "Fitter", "TraceableFitter", "make_fitter"]
+__all__ = ["Fitter", "HostFitter", "TracedFitter", "make_fitter"]
 
 Floats = NDArray[np.float32]
 Counts = NDArray[np.integer[Any]] | NDArray[np.bool_]
@@ -35,6 +38,8 @@ BATCH_SUBSETS = 64
 TOLERANCE = 2e-4
 # Entries of a batch of subsets (subsets x rows x outputs) that fit comfortably into memory.
 BATCH_ENTRIES = 1 << 25
+# Where scores are asked for and nothing is judged.
+_NO_REWARD = Reward("none", lambda *_: 0.0, differentiable=False, on_host=False)
 
 
 class Fitter(Protocol):
@@ -48,20 +53,21 @@ class Fitter(Protocol):
 
     batch_subsets: int
 
-    def scores(self, counts: Counts, scorer: Any = None) -> list[Any]:
+    def scores(self, counts: Counts, reward: Reward | None = None) -> list[Any]:
         """Scores (rows, outputs) for the scored rows, by one predictor per subset.
 
         Parameters
         ----------
         counts : (k, n_rows) int or bool
             How often each subset holds each row; `k` is at most `batch_subsets`.
-        scorer : callable, optional
-            ``(estimator, X, y) -> float``, used by black boxes in place of scores.
+        reward : Reward, optional
+            Of the host: asked by predictors that judge where they are fitted.
 
         Returns
         -------
         list
-            Arrays; or numbers from the scorer; or None where no fit is possible.
+            Arrays; or numbers of a reward of the host; or None where no fit is possible; or a
+            Failure.
         """
         ...
 
@@ -94,61 +100,49 @@ def make_fitter(
     on_training_rows : bool
         Score the training rows rather than the validation rows.
     """
-    settings = Settings()
-    traceable = traceable_predictor(predictor, task, settings)
-    if traceable is None:
-        original = shows_original_rows(predictor)
-        X = data.own_X if original else data.X
-        X_validation = data.own_X_validation if original else data.X_validation
-        return BlackBoxFitter(
-            BlackBoxPredictor(predictor, data.coder, n_jobs=n_jobs, random_state=seed),
-            X,
-            data.own_y,
-            X if on_training_rows else X_validation,
-            data.own_y if on_training_rows else data.own_y_validation,
-        )
-    if isinstance(traceable, LinearPredictor):
-        traceable = replace(traceable, tolerance=TOLERANCE if tolerance is None else tolerance)
-    scored = data.X if on_training_rows else data.X_validation
-    return TraceableFitter(traceable, data.X, data.Y, scored, settings, seed)
+    settings = RunSettings()
+    chosen = by_name(predictor, task, settings)
+    scored = data.training if on_training_rows else data.validation
+    if not is_traced(chosen):
+        host = on_host(chosen, data.coder, n_jobs=n_jobs, seed=seed)
+        return HostFitter(host, data.training, scored, data.coder, seed)
+    if getattr(chosen, "linear_fits", False):
+        chosen = replace(chosen, tolerance=TOLERANCE if tolerance is None else tolerance)
+    return TracedFitter(chosen, data.X, data.Y, scored.features, settings, seed)
 
 
-class BlackBoxFitter:
-    """Subsets through joblib."""
+class HostFitter:
+    """Subsets on the host."""
 
     batch_subsets = BATCH_SUBSETS
 
-    def __init__(
-        self, predictor: BlackBoxPredictor, X: Any, y: Any, X_scored: Any, y_scored: Any
-    ) -> None:
-        self.predictor, self.X, self.y = predictor, X, y
-        self.X_scored, self.y_scored = X_scored, y_scored
+    def __init__(self, predictor: Any, rows: Table, scored: Table, coder: Any, seed: int) -> None:
+        self.predictor, self.rows, self.seed = predictor, rows, seed
+        self.judge = Judge(_NO_REWARD, coder, scored, predictor.sees)
 
-    def scores(self, counts: Counts, scorer: Any = None) -> list[Any]:
+    def scores(self, counts: Counts, reward: Reward | None = None) -> list[Any]:
         """See :class:`Fitter`."""
-        numbers = np.arange(counts.shape[1])
-        subsets = [np.repeat(numbers, row.astype(np.intp)) for row in counts]
-        return list(
-            self.predictor.evaluate(self.X, self.y, subsets, self.X_scored, self.y_scored, scorer)
-        )
+        judge = replace(self.judge, reward=_NO_REWARD if reward is None else reward)
+        return evaluated(self.predictor, self.rows, counts, judge, seed=self.seed)
 
 
-class TraceableFitter:
+class TracedFitter:
     """Subsets in compiled batches."""
 
     def __init__(
         self,
-        predictor: TraceablePredictor,
+        predictor: Traced,
         X: Floats,
         Y: Floats,
         X_scored: Floats,
-        settings: Settings,
+        settings: RunSettings,
         seed: int,
     ) -> None:
         n, d = X.shape
-        n_rows, n_columns = padded_size(n), padded_size(d)
+        n_rows, n_columns = padded_size(n), n_columns_of(predictor, d)
         self.predictor, self.n_scored, self.n_outputs = predictor, len(X_scored), Y.shape[1]
-        self.is_solved = getattr(predictor, "steps", 0) is None
+        self.is_solved = bool(getattr(predictor, "linear_fits", False))
+        self.tolerance = float(getattr(predictor, "tolerance", 0.0))
         largest = max(n_rows, padded_size(self.n_scored)) * self.n_outputs
         self.batch_subsets = int(np.clip(BATCH_ENTRIES // largest, 1, BATCH_SUBSETS))
         self.X, self.Y, self.mask, self.X_scored = map(
@@ -165,15 +159,18 @@ class TraceableFitter:
             "l2": jnp.float32(settings.l2),
         }
         self.key = jax.random.key(seed)
-        self.initial = predictor.init(np.random.default_rng(seed), d, n_columns - d, Y.shape[1])
+        self.initial = initial_parameters(
+            predictor, np.random.default_rng(seed), d, n_columns, Y.shape[1]
+        )
         self.start = self.initial
         if self.is_solved:
             # A solved fit does not depend on its start, and all rows are near most subsets.
             weights = np.ones(n, np.float32)
+            rows = Table(X, Y)
             exact = LinearPredictor()
-            self.start = fit_traceable(exact, X, Y, weights, l2=settings.l2, seed=seed).params
+            self.start = fit_traced(exact, rows, weights, l2=settings.l2, seed=seed).params
 
-    def scores(self, counts: Counts, scorer: Any = None) -> list[Any]:
+    def scores(self, counts: Counts, reward: Reward | None = None) -> list[Any]:
         """See :class:`Fitter`."""
         missing = self.batch_subsets - len(counts)
         full = np.concatenate([counts, np.repeat(counts[:1], missing, axis=0)])
@@ -209,14 +206,14 @@ class TraceableFitter:
         (block, k, n_scored, n_outputs) float32
             The last block repeats its last prefix.
         """
-        assert isinstance(self.predictor, LinearPredictor)
+        assert self.is_solved
         k, n = orders.shape
         rows = Rows.of(self.X, self.Y, self.hyper["l2"])
         chains = start_chains(rows, self.initial, k)
         for first in range(0, n, block):
             added = orders[:, first : first + block].T
             added = np.concatenate([added, np.repeat(added[-1:], block - len(added), axis=0)])
-            chains, found = grow_chains(rows, chains, added, self.predictor.tolerance)
+            chains, found = grow_chains(rows, chains, added, self.tolerance)
             scores = _prefix_scores(self.predictor, self.n_outputs, found, self.X_scored)
             yield np.asarray(scores)[:, :, : self.n_scored]
 
@@ -229,7 +226,7 @@ def _padded_columns(counts: Counts, n_columns: int) -> Floats:
 
 @partial(jax.jit, static_argnames=("predictor", "n_outputs"))
 def _batch_scores(
-    predictor: TraceablePredictor,
+    predictor: Traced,
     n_outputs: int,
     start: Parameters,
     X: jax.Array,
@@ -240,24 +237,25 @@ def _batch_scores(
     hyper: dict[str, Any],
     X_scored: jax.Array,
 ) -> jax.Array:
-    if isinstance(predictor, LinearPredictor) and predictor.steps is None:
+    if getattr(predictor, "linear_fits", False):
         rows = Rows.of(X, Y, hyper["l2"])
-        fitted = parameters(solve_subsets(rows, start, weights, predictor.tolerance))
+        linear: Any = predictor
+        fitted = parameters(solve_subsets(rows, start, weights, linear.tolerance))
     else:
-        fitted = predictor.fit(start, X, Y, weights, mask, key, hyper)
+        fitted = predictor.solve(start, X, Y, weights, mask, key, hyper)
     return _scores_of_all(predictor, n_outputs, fitted, X_scored)
 
 
 def _scores_of_all(
-    predictor: TraceablePredictor, n_outputs: int, fitted: Parameters, X: jax.Array
+    predictor: Traced, n_outputs: int, fitted: Parameters, X: jax.Array
 ) -> jax.Array:
-    scores: jax.Array = jax.vmap(lambda params: predictor.scores(params, X, n_outputs))(fitted)
+    scores: jax.Array = jax.vmap(lambda params: predictor.apply(params, X, n_outputs))(fitted)
     return scores
 
 
 @partial(jax.jit, static_argnames=("predictor", "n_outputs"))
 def _prefix_scores(
-    predictor: TraceablePredictor, n_outputs: int, found: jax.Array, X_scored: jax.Array
+    predictor: Traced, n_outputs: int, found: jax.Array, X_scored: jax.Array
 ) -> jax.Array:
     """Scores (block, chains, rows, outputs) of coefficients (block, chains, columns, raw)."""
     flat = found.reshape(-1, *found.shape[2:])

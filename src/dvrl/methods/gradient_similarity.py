@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dvrl.data.preparation import Prepared
-from dvrl.predictors.base import TraceableModel
 from dvrl.predictors.links import raw_row_losses
-from dvrl.predictors.traceable import named_predictor
+from dvrl.predictors.networks import RawModel
+from dvrl.predictors.registry import named_predictor
 
 from .base import Deadline, Outcome, ValuationMethod
 
@@ -66,7 +66,7 @@ class GradientSimilarity(ValuationMethod):
         )
         deadline, n_done = Deadline(self.max_seconds), 0
         rng = np.random.default_rng(seed)
-        params = model.init(rng, data.X.shape[1], 0, data.Y.shape[1])
+        params = model.init(rng, data.X.shape[1], data.Y.shape[1])
         total = np.zeros(len(data.X))
         X_validation, Y_validation = jnp.asarray(data.X_validation), jnp.asarray(data.Y_validation)
         while n_done < self.n_steps and not (n_done and deadline.passed):
@@ -81,14 +81,12 @@ class GradientSimilarity(ValuationMethod):
 
 
 @partial(jax.jit, static_argnames=("model",))
-def _mean_gradient(model: TraceableModel, params: Any, X: jax.Array, Y: jax.Array) -> Any:
+def _mean_gradient(model: RawModel, params: Any, X: jax.Array, Y: jax.Array) -> Any:
     return jax.grad(lambda params: jnp.mean(raw_row_losses(model.raw(params, X), Y)))(params)
 
 
 @partial(jax.jit, static_argnames=("model",))
-def _cosines(
-    model: TraceableModel, params: Any, X: jax.Array, Y: jax.Array, direction: Any
-) -> jax.Array:
+def _cosines(model: RawModel, params: Any, X: jax.Array, Y: jax.Array, direction: Any) -> jax.Array:
     """Cosines of the gradients of single rows with a direction."""
 
     def of_row(x: jax.Array, y: jax.Array) -> jax.Array:

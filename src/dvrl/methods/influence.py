@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from dvrl.data.preparation import Prepared
-from dvrl.learning.assembly import inner_learning_rate, traceable_predictor
-from dvrl.learning.settings import Settings
+from dvrl.learning.assembly import by_name, inner_learning_rate
+from dvrl.learning.settings import DEFAULT_METRICS, RunSettings
 from dvrl.numerics.padding import pad, padded_size
-from dvrl.predictors.linear import LinearPredictor
+from dvrl.predictors.base import initial_parameters, is_traced
 from dvrl.predictors.rewards import make_reward
+from dvrl.predictors.traced import n_columns_of
 
-from .base import DEFAULT_METRICS, Outcome, ValuationMethod
+from .base import Outcome, ValuationMethod
 
 __all__ = ["InfluenceFunctions"]
 
@@ -53,14 +54,14 @@ class InfluenceFunctions(ValuationMethod):
         self.random_state = random_state
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
-        settings = Settings()
-        predictor = traceable_predictor(self.predictor, task, settings)
-        if predictor is None:
+        settings = RunSettings()
+        predictor = by_name(self.predictor, task, settings)
+        if not is_traced(predictor):
             raise ValueError(
                 "Influence functions differentiate through the fit, which needs a built-in "
                 "predictor: use 'linear' or 'mlp', or another method."
             )
-        if isinstance(predictor, LinearPredictor):
+        if getattr(predictor, "linear_fits", False):
             predictor = replace(predictor, tolerance=1e-7)
         metric = DEFAULT_METRICS[task] if self.metric is None else self.metric
         reward = make_reward(metric, task, data.coder.n_outputs)
@@ -70,8 +71,8 @@ class InfluenceFunctions(ValuationMethod):
             )
         n, d = data.X.shape
         m, n_outputs = data.Y_validation.shape
-        n_rows, n_columns, n_validation = padded_size(n), padded_size(d), padded_size(m)
-        start = predictor.init(np.random.default_rng(seed), d, n_columns - d, n_outputs)
+        n_rows, n_columns, n_validation = padded_size(n), n_columns_of(predictor, d), padded_size(m)
+        start = initial_parameters(predictor, np.random.default_rng(seed), d, n_columns, n_outputs)
         X, Y = jnp.asarray(pad(data.X, n_rows, n_columns)), jnp.asarray(pad(data.Y, n_rows))
         X_validation = jnp.asarray(pad(data.X_validation, n_validation, n_columns))
         Y_validation = jnp.asarray(pad(data.Y_validation, n_validation))
@@ -83,9 +84,9 @@ class InfluenceFunctions(ValuationMethod):
         }
 
         def reward_of(weights: jax.Array) -> jax.Array:
-            fitted = predictor.fit(start, X, Y, weights[None], mask, jax.random.key(seed), hyper)
+            fitted = predictor.solve(start, X, Y, weights[None], mask, jax.random.key(seed), hyper)
             params = jax.tree.map(lambda leaf: leaf[0], fitted)
-            scores = predictor.scores(params, X_validation, n_outputs)
+            scores = predictor.apply(params, X_validation, n_outputs)
             judged: jax.Array = reward.function(
                 Y_validation, scores, counted, data.coder.center, data.coder.scale
             )

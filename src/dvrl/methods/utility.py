@@ -1,6 +1,6 @@
 """u(S): what a predictor trained on the rows S is worth on the validation rows, for many S at once.
 
-Every subset-based method asks this question, so one place answers it: traceable predictors are
+Every subset-based method asks this question, so one place answers it: traced predictors are
 fitted in compiled batches of subsets, black boxes through joblib. Fits are counted, and no subset
 is fitted twice.
 """
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dvrl.data.preparation import Prepared
-from dvrl.learning.assembly import shows_original_rows
-from dvrl.learning.evaluators import Judge
+from dvrl.learning.evaluators import Judge, Skipped, rewards_of
+from dvrl.predictors.blackbox import Failure
 from dvrl.predictors.rewards import make_reward
 
-from .fitters import BATCH_ENTRIES, TraceableFitter, make_fitter
+from .fitters import BATCH_ENTRIES, TracedFitter, make_fitter
 
 __all__ = ["Utility"]
 
@@ -70,14 +70,10 @@ class Utility:
         self._fitter = make_fitter(
             data, predictor=predictor, task=task, seed=seed, n_jobs=n_jobs, tolerance=tolerance
         )
-        original = not isinstance(self._fitter, TraceableFitter) and shows_original_rows(predictor)
-        self._judge = Judge(
-            make_reward(metric, task, data.coder.n_outputs),
-            data.coder,
-            data.own_X_validation if original else data.X_validation,
-            data.own_y_validation,
-            data.Y_validation,
-        )
+        reward = make_reward(metric, task, data.coder.n_outputs)
+        sees = getattr(getattr(self._fitter, "judge", None), "sees", "features")
+        self._judge = Judge(reward, data.coder, data.validation, sees)
+        self._skipped = Skipped()
         self._cache: dict[bytes, float] = {}
 
     @property
@@ -136,7 +132,7 @@ class Utility:
             has seen enough stops asking.
         """
         fitter = self._fitter
-        if isinstance(fitter, TraceableFitter) and fitter.is_solved:
+        if isinstance(fitter, TracedFitter) and fitter.is_solved:
             yield from self._warm_prefixes(fitter, orders)
             return
         k = len(orders)
@@ -150,10 +146,10 @@ class Utility:
             yield self(np.concatenate(subsets)).reshape(len(subsets), k).T
 
     def _warm_prefixes(
-        self, fitter: TraceableFitter, orders: NDArray[np.intp]
+        self, fitter: TracedFitter, orders: NDArray[np.intp]
     ) -> Iterator[NDArray[np.float64]]:
         k = len(orders)
-        entries = k * max(1, self._judge.Y.size)
+        entries = k * max(1, self._judge.rows.targets.size)
         block = int(np.clip(BATCH_ENTRIES // entries, 1, PREFIX_BLOCK))
         done = 0
         for scores in fitter.prefix_scores(orders, block):
@@ -166,22 +162,18 @@ class Utility:
     def _evaluate(self, subsets: NDArray[np.bool_]) -> list[float]:
         utilities: list[float] = []
         size = self.batch_subsets
-        scorer = self._judge.reward.function if self._judge.reward.on_host else None
+        reward = self._judge.reward if self._judge.reward.on_host else None
         for start in range(0, len(subsets), size):
             block = subsets[start : start + size]
-            utilities.extend(self._judged(self._fitter.scores(block, scorer)))
+            utilities.extend(self._judged(self._fitter.scores(block, reward)))
             self.n_fits += len(block)
         return utilities
 
     def _judged(self, outcomes: list[Any]) -> list[float]:
-        """Rewards of scores; a number comes from a scorer, None from a fit that was impossible."""
-        filled = [self._judge.nothing() if each is None else each for each in outcomes]
-        if any(np.ndim(each) == 0 for each in filled):
-            return [
-                float(each) if np.ndim(each) == 0 else float(self._judge.of_scores([each])[0])
-                for each in filled
-            ]
-        # Always the same number of scores, so that the rewards are compiled once.
-        missing = self.batch_subsets - len(filled)
-        rewards = self._judge.of_scores(filled + filled[:1] * missing)
-        return [float(each) for each in rewards[: len(filled)]]
+        """Rewards; a subset that could not be fitted says as little as one of no rows."""
+        self._skipped.note(outcomes)
+        filled: list[Any] = [None if isinstance(each, Failure) else each for each in outcomes]
+        if not any(np.ndim(each) == 0 and each is not None for each in filled):
+            # Always the same number of scores, so that the rewards are compiled once.
+            filled += filled[:1] * (self.batch_subsets - len(filled))
+        return [float(each) for each in rewards_of(self._judge, filled)[: len(outcomes)]]

@@ -7,7 +7,6 @@ whichever process they run.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 import pickle
@@ -17,40 +16,58 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-__all__ = ["BlackBoxPredictor", "FittedBlackBox", "seeded_copy"]
+from ..data.rows import take_rows
+from ..data.table import Table
+from .estimators import check_estimator, copied, drawn_seed, seeded_copy, sees_own, single_threaded
+from .weighted_fit import fit_weighted, weighs_rows
+
+__all__ = ["BlackBox", "Failure", "FittedBlackBox", "scores_of_estimator", "shown"]
 
 Scorer = Callable[[Any, Any, Any], float]
 # More chunks than workers evens out fits of different length; more still would send X more often.
 CHUNKS_PER_WORKER = 4
-# Rows of at least this weight stand for the rest where a predictor takes no weights.
-SELECTED_WEIGHT = 0.5
-SMALLEST_REGRESSION_FIT = 2
 
 
 @dataclass(frozen=True)
 class FittedBlackBox:
-    """A fitted estimator that answers in scores.
+    """Fitted estimators that answer in scores; see :class:`dvrl.predictors.base.Fitted`.
 
     Attributes
     ----------
-    estimator_ : object
-        The fitted estimator.
+    estimators : tuple
+        Of the fits, one for each row of weights.
     coder : ClassEncoder or TargetScaler
         The coder that the scores follow.
+    sees : {"own", "features"}
+    note : str
+        That rows stood for weights, which the estimator does not take; else empty.
     """
 
-    estimator_: Any
+    estimators: tuple[Any, ...]
     coder: Any
+    sees: str
+    note: str = ""
 
-    def scores(self, X: Any) -> NDArray[np.float32]:
-        """Return scores `(k, n_outputs)` for rows of the kind that the estimator was fitted on."""
-        return _scores(self.estimator_, X, self.coder)
+    @property
+    def estimator_(self) -> Any:
+        """The estimator of the first fit."""
+        return self.estimators[0]
+
+    def scores(self, rows: Table) -> NDArray[np.float32]:
+        """Scores (k, n_rows, n_outputs)."""
+        X = shown(self.sees, rows)
+        return np.stack([scores_of_estimator(each, X, self.coder) for each in self.estimators])
 
 
-class BlackBoxPredictor:
-    """Fit copies of an estimator on many selections of rows, or one on weighted rows.
+def shown(sees: str, rows: Table) -> Any:
+    """Rows as a predictor wants them: the caller's own, or the (n, d) matrix."""
+    return rows.own if sees == "own" else rows.features
+
+
+class BlackBox:
+    """Fit copies of an estimator on many selections of rows, or on weighted rows.
 
     Parameters
     ----------
@@ -64,6 +81,11 @@ class BlackBoxPredictor:
         number of jobs that the estimator was given stay.
     random_state : int or numpy.random.Generator, optional
         Fills each `random_state` of the estimator that holds no integer, for all fits alike.
+
+    Attributes
+    ----------
+    sees : {"own", "features"}
+        A pipeline is shown the caller's own rows, any other estimator the encoded matrix.
 
     Raises
     ------
@@ -79,12 +101,13 @@ class BlackBoxPredictor:
         n_jobs: int | None = None,
         random_state: int | np.random.Generator | None = None,
     ) -> None:
-        _check_estimator(estimator)
+        check_estimator(estimator)
         self.estimator = estimator
         self.coder = coder
         self.n_jobs = n_jobs
+        self.sees = "own" if sees_own(estimator) else "features"
         # One number for all fits: selections differ by their rows and by nothing else.
-        self.seed = int(np.random.default_rng(random_state).integers(2**31 - 1))
+        self.seed = drawn_seed(random_state)
 
     def course(self) -> dict[str, Any]:
         """What decides the course of a run: see :mod:`dvrl.learning.spec`."""
@@ -92,72 +115,59 @@ class BlackBoxPredictor:
 
     def evaluate(
         self,
-        X: Any,
-        y: ArrayLike,
+        rows: Table,
         subsets: Sequence[NDArray[np.integer[Any]]],
-        X_val: Any,
-        y_val: ArrayLike,
+        scored: Table,
         scorer: Scorer | None = None,
-    ) -> list[NDArray[np.float32] | float | None]:
-        """Fit once per subset and say how the validation rows fare.
+    ) -> list[Any]:
+        """Fit once per subset and say how other rows fare.
 
         Parameters
         ----------
-        X : array or frame of n rows
-        y : array-like of n labels or targets, as the caller wrote them
+        rows : Table of n rows
         subsets : sequence of integer arrays
             Row positions of each fit.
-        X_val : of the kind of `X`, m rows
-        y_val : array-like of m labels or targets
+        scored : Table of m rows
         scorer : callable, optional
-            `(estimator, X_val, y_val) -> float`.
+            `(estimator, X, y) -> float`.
 
         Returns
         -------
         list
             Per subset: float32 scores `(m, n_outputs)`, or the scorer's number, or None where no
-            fit is possible (no rows, or a single class).
-
-        Raises
-        ------
-        ValueError, TypeError, RuntimeError
-            When a fit fails; the estimator's own error is the cause.
+            fit is possible (no rows, or a single class), or a Failure.
         """
         from joblib import Parallel, delayed, effective_n_jobs
 
         n_workers = min(effective_n_jobs(self.n_jobs), max(len(subsets), 1))
         task = _Task(
-            _single_threaded(seeded_copy(self.estimator, self.seed), keep_chosen=n_workers == 1),
+            single_threaded(seeded_copy(self.estimator, self.seed), keep_chosen=n_workers == 1),
             self.coder,
             scorer,
         )
-        y, y_val = np.asarray(y), np.asarray(y_val)
+        arguments = (shown(self.sees, rows), np.asarray(rows.labels))
+        judged_on = (shown(self.sees, scored), np.asarray(scored.labels))
         if n_workers == 1:
-            results = _evaluate_chunk(task, X, y, subsets, X_val, y_val)
-        else:
-            with _one_thread_per_worker():
-                chunks = Parallel(n_jobs=self.n_jobs)(
-                    delayed(_evaluate_chunk)(task, X, y, chunk, X_val, y_val)
-                    for chunk in _chunks(subsets, n_workers * CHUNKS_PER_WORKER)
-                )
-            results = [result for chunk in chunks for result in chunk]
-        for result in results:
-            if isinstance(result, _Failure):
-                raise result.as_error() from result.cause
-        return results
+            return _evaluate_chunk(task, *arguments, subsets, *judged_on)
+        with _one_thread_per_worker():
+            chunks = Parallel(n_jobs=self.n_jobs)(
+                delayed(_evaluate_chunk)(task, *arguments, chunk, *judged_on)
+                for chunk in _chunks(subsets, n_workers * CHUNKS_PER_WORKER)
+            )
+        return [result for chunk in chunks for result in chunk]
 
-    def fit(self, X: Any, y: ArrayLike, weights: ArrayLike) -> FittedBlackBox:
-        """Fit on weighted rows.
-
-        Where the estimator takes no weights, it is fitted on the rows of weight 0.5 and more, and
-        on the heaviest row of each class that would be lost. Equal weights mean all rows alike.
+    def fit(
+        self, rows: Table, weights: NDArray[np.floating[Any]], *, seed: int | None = None
+    ) -> FittedBlackBox:
+        """Fit on weighted rows: see :func:`dvrl.predictors.weighted_fit.fit_weighted`.
 
         Parameters
         ----------
-        X : array or frame of n rows
-        y : array-like of n labels or targets
-        weights : array-like of float, shape (n,)
-            Finite, at least 0.
+        rows : Table of n rows
+        weights : (k, n) float
+            Finite, at least 0, for each of k fits.
+        seed : int, optional
+            Not used: all fits have the random state of this object.
 
         Returns
         -------
@@ -168,20 +178,19 @@ class BlackBoxPredictor:
         ValueError, TypeError, RuntimeError
             For unusable weights, or when the fit fails; the estimator's own error is the cause.
         """
-        y = np.asarray(y)
-        weights = _checked_weights(weights, len(y))
-        estimator = seeded_copy(self.estimator, self.seed)
-        parameter = _weight_parameter(estimator)
-        try:
-            if parameter is not None:
-                estimator.fit(X, y, **{parameter: weights})
-            else:
-                rows = _heavy_rows(weights, y, self.coder.task)
-                estimator.fit(_take(X, rows), y[rows])
-        except Exception as error:
-            failure = _Failure.of(error, estimator, y, self.coder.task)
-            raise failure.as_error() from error
-        return FittedBlackBox(estimator, self.coder)
+        X, y = shown(self.sees, rows), np.asarray(rows.labels)
+        classes = self.coder.task == "classification"
+        estimators = []
+        for each in weights:
+            estimator = seeded_copy(self.estimator, self.seed)
+            try:
+                fit_weighted(estimator, X, y, each, classes=classes)
+            except Exception as error:
+                failure = Failure.of(error, estimator, y, self.coder.task)
+                raise failure.as_error() from error
+            estimators.append(estimator)
+        note = weighs_rows(self.estimator, y, weights[0], classes=classes)
+        return FittedBlackBox(tuple(estimators), self.coder, self.sees, note)
 
 
 # --- one fit per subset, perhaps in another process --------------------------------------------
@@ -197,14 +206,15 @@ class _Task:
 
 
 @dataclass(frozen=True)
-class _Failure:
+class Failure:
     """An error that travels as a result: joblib would replace the cause of a raised one."""
 
     message: str
     cause: Exception
 
     @classmethod
-    def of(cls, error: Exception, estimator: Any, y: NDArray[Any], task: str) -> _Failure:
+    def of(cls, error: Exception, estimator: Any, y: NDArray[Any], task: str) -> Failure:
+        """What happened to an estimator, on which rows."""
         description = f"{len(y)} rows"
         if task == "classification":
             labels, counts = np.unique(y, return_counts=True)
@@ -216,6 +226,7 @@ class _Failure:
         return cls(message, _picklable(error))
 
     def as_error(self) -> Exception:
+        """An error of the cause's kind, with the message."""
         kinds = (ValueError, TypeError)
         kind = next((k for k in kinds if isinstance(self.cause, k)), RuntimeError)
         return kind(self.message)
@@ -255,18 +266,18 @@ def _evaluate_subset(
     rows: NDArray[np.integer[Any]],
     X_val: Any,
     y_val: NDArray[Any],
-) -> NDArray[np.float32] | float | _Failure | None:
+) -> NDArray[np.float32] | float | Failure | None:
     targets = y[rows] if rows.size else y[:0]
     if not _can_be_fitted(targets, task.coder.task):
         return None
-    estimator = _copy(task.estimator)
+    estimator = copied(task.estimator)
     try:
-        estimator.fit(_take(X, rows), targets)
+        estimator.fit(take_rows(X, rows), targets)
         if task.scorer is None:
-            return _scores(estimator, X_val, task.coder)
+            return scores_of_estimator(estimator, X_val, task.coder)
         return _finite_score(task.scorer(estimator, X_val, y_val), task.scorer)
     except Exception as error:
-        return _Failure.of(error, estimator, targets, task.coder.task)
+        return Failure.of(error, estimator, targets, task.coder.task)
 
 
 def _can_be_fitted(targets: NDArray[Any], task: str) -> bool:
@@ -303,136 +314,11 @@ def _one_thread_per_worker() -> AbstractContextManager[Any]:
     return context
 
 
-# --- estimators -------------------------------------------------------------------------------
-
-
-def _check_estimator(estimator: Any) -> None:
-    if isinstance(estimator, type):
-        raise TypeError(
-            f"The predictor is the class {estimator.__name__}; pass an object:"
-            f" {estimator.__name__}()."
-        )
-    if not hasattr(estimator, "fit") or not (
-        hasattr(estimator, "predict") or hasattr(estimator, "predict_proba")
-    ):
-        raise TypeError(
-            f"The predictor {estimator!r} needs the methods fit(X, y) and predict or predict_proba."
-        )
-
-
-def _copy(estimator: Any) -> Any:
-    """Copy without what was learned; objects that scikit-learn cannot clone are copied whole."""
-    from sklearn.base import clone
-
-    if hasattr(estimator, "get_params"):
-        return clone(estimator)
-    return copy.deepcopy(estimator)
-
-
-def seeded_copy(estimator: Any, seed: int) -> Any:
-    """Copy an estimator and fill its random states."""
-    estimator = _copy(estimator)
-    # An integer was chosen by the caller and is as deterministic as ours.
-    changes = {
-        name: seed
-        for name, value in _parameters(estimator).items()
-        if _last_part(name) == "random_state" and not isinstance(value, int | np.integer)
-    }
-    return estimator.set_params(**changes) if changes else estimator
-
-
-def _single_threaded(estimator: Any, *, keep_chosen: bool) -> Any:
-    """Take an estimator's threads away; a number that the caller chose may stay."""
-    parameters = _parameters(estimator)
-    changes: dict[str, int | None] = {}
-    for name, value in parameters.items():
-        if _last_part(name) != "n_jobs" or (keep_chosen and value is not None):
-            continue
-        owner = parameters.get(name.removesuffix("n_jobs").removesuffix("__"), estimator)
-        # None is one job in scikit-learn, which warns of a number where it has no effect;
-        # elsewhere (LightGBM, XGBoost) None is all cores.
-        changes[name] = None if _is_of_scikit_learn(owner) else 1
-    return estimator.set_params(**changes) if changes else estimator
-
-
-def _is_of_scikit_learn(estimator: Any) -> bool:
-    """Whether the estimator or an ancestor of it is scikit-learn's; its base classes do not count.
-
-    LightGBM and many others inherit from `sklearn.base` and nothing else of scikit-learn.
-    """
-    modules = {ancestor.__module__ for ancestor in type(estimator).__mro__}
-    return any(
-        m.startswith("sklearn.") and m.split(".")[1] not in ("base", "utils") for m in modules
-    )
-
-
-def _parameters(estimator: Any) -> dict[str, Any]:
-    if not (hasattr(estimator, "get_params") and hasattr(estimator, "set_params")):
-        return {}
-    return dict(estimator.get_params(deep=True))
-
-
-def _last_part(name: str) -> str:
-    return name.rpartition("__")[2]
-
-
-def _take(X: Any, rows: NDArray[np.integer[Any]]) -> Any:
-    """Take rows of an array or frame; the container stays of its kind."""
-    from sklearn.utils import _safe_indexing
-
-    return _safe_indexing(X, rows)
-
-
-def _checked_weights(weights: ArrayLike, n_rows: int) -> NDArray[np.float64]:
-    checked: NDArray[np.float64] = np.asarray(weights, dtype=np.float64)
-    if checked.shape != (n_rows,):
-        raise ValueError(
-            f"weights has shape {checked.shape} for {n_rows} rows; pass one number per row."
-        )
-    if not np.all(np.isfinite(checked)) or np.any(checked < 0):
-        raise ValueError("weights has negative or non-finite numbers; pass numbers from 0 up.")
-    if n_rows and np.all(checked == checked[0]):
-        return np.ones(n_rows)
-    return checked
-
-
-def _weight_parameter(estimator: Any) -> str | None:
-    """Name of the argument of `fit` that takes weights; None if there is none."""
-    import sklearn
-    from sklearn.pipeline import Pipeline
-    from sklearn.utils.validation import has_fit_parameter
-
-    if not isinstance(estimator, Pipeline):
-        return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
-    # With routing switched on, the steps themselves must ask for weights.
-    if sklearn.get_config()["enable_metadata_routing"]:
-        return None
-    name, step = estimator.steps[-1]
-    parameter = None if step in (None, "passthrough") else _weight_parameter(step)
-    return None if parameter is None else f"{name}__{parameter}"
-
-
-def _heavy_rows(
-    weights: NDArray[np.float64], y: NDArray[Any], task: str
-) -> NDArray[np.integer[Any]]:
-    """Positions of the rows that stand for the weights, in their order."""
-    if task != "classification":
-        # Fewer rows than this tell a regressor nothing; the heaviest ones then.
-        heaviest = np.argsort(-weights, kind="stable")[:SMALLEST_REGRESSION_FIT]
-        selected = np.flatnonzero(weights >= SELECTED_WEIGHT)
-        return np.sort(heaviest) if selected.size < SMALLEST_REGRESSION_FIT else selected
-    chosen = weights >= SELECTED_WEIGHT
-    for label in np.unique(y):
-        members = np.flatnonzero(y == label)
-        if not chosen[members].any():
-            chosen[members[np.argmax(weights[members])]] = True
-    return np.flatnonzero(chosen)
-
-
 # --- predictions to scores ----------------------------------------------------------------------
 
 
-def _scores(estimator: Any, X: Any, coder: Any) -> NDArray[np.float32]:
+def scores_of_estimator(estimator: Any, X: Any, coder: Any) -> NDArray[np.float32]:
+    """Class probabilities or scaled targets (n_rows, n_outputs) that an estimator predicts."""
     if coder.task == "classification":
         scores = _class_scores(estimator, X, np.asarray(coder.classes_))
     else:

@@ -13,7 +13,7 @@ the solution, ``d theta / d w_i = -H^{-1} grad loss_i`` (as in influence functio
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .base import Parameters, fit_by_minibatches
+from .base import Parameters
 from .links import (
     affine,
     n_raw_outputs,
@@ -31,6 +31,7 @@ from .links import (
     raw_row_losses,
     raw_scores,
 )
+from .networks import fit_by_minibatches
 
 __all__ = ["LinearPredictor"]
 
@@ -72,21 +73,33 @@ class LinearPredictor:
     optimizer: str = "sgd"
     tolerance: float = GRADIENT_TOLERANCE
 
-    def init(
-        self, rng: np.random.Generator, n_features: int, n_padded: int, n_outputs: int
-    ) -> Parameters:
+    @property
+    def linear_fits(self) -> bool:
+        """Whether fits are solved, so that methods for such fits may be used."""
+        return self.steps is None
+
+    def for_one_fit(self, n_rows: int) -> LinearPredictor:
+        """The predictor of a fit that is done once: solved."""
+        return replace(self, steps=None)
+
+    def init(self, rng: np.random.Generator, n_features: int, n_outputs: int) -> Parameters:
         """All coefficients zero."""
         n_raw = n_raw_outputs(n_outputs)
         return {
-            "weight": np.zeros((n_features + n_padded, n_raw), np.float32),
+            "weight": np.zeros((n_features, n_raw), np.float32),
             "bias": np.zeros(n_raw, np.float32),
         }
+
+    def widened(self, params: Parameters, n_columns: int) -> Parameters:
+        """The same model with zero coefficients for columns of padding."""
+        missing = n_columns - len(params["weight"])
+        return {**params, "weight": np.pad(params["weight"], ((0, missing), (0, 0)))}
 
     def raw(self, params: Parameters, X: Float[Array, "rows features"]) -> Float[Array, "rows raw"]:
         """Raw outputs, see :mod:`dvrl.predictors.links`."""
         return affine(X, params["weight"], params["bias"])
 
-    def fit(
+    def solve(
         self,
         params: Parameters,
         X: Float[Array, "rows features"],
@@ -96,7 +109,7 @@ class LinearPredictor:
         key: PRNGKeyArray,
         hyper: dict[str, Float[Array, ""]],
     ) -> Parameters:
-        """See :class:`dvrl.predictors.base.TraceablePredictor`.
+        """See :class:`dvrl.predictors.base.Traced`.
 
         Solved fits may also start from one set of parameters per selection.
         """
@@ -119,10 +132,10 @@ class LinearPredictor:
             l2=hyper["l2"],
         )
 
-    def scores(
+    def apply(
         self, params: Parameters, X: Float[Array, "rows features"], n_outputs: int
     ) -> Float[Array, "rows outputs"]:
-        """See :class:`dvrl.predictors.base.TraceablePredictor`."""
+        """See :class:`dvrl.predictors.base.Traced`."""
         return raw_scores(self.raw(params, X), n_outputs)
 
 

@@ -26,6 +26,7 @@ from ..files.archive import expect
 __all__ = [
     "PENALTIES",
     "CrossFit",
+    "FittedOnWords",
     "SparseLinear",
     "choose_penalty",
     "cross_fit",
@@ -152,6 +153,17 @@ class SparseLinear:
         )
 
 
+@dataclass(frozen=True)
+class FittedOnWords:
+    """A linear model of words as a fitted predictor: see :class:`dvrl.predictors.base.Fitted`."""
+
+    model: SparseLinear
+
+    def scores(self, rows: Table) -> Floats:
+        """Scores (1, n_rows, n_outputs)."""
+        return self.model.scores(rows)[np.newaxis]
+
+
 def fit_sparse(table: Table, weights: Weights | None = None, *, penalty: float) -> SparseLinear:
     """Fit on weighted rows.
 
@@ -266,10 +278,10 @@ def choose_penalty(
     return found.penalty, found.sharpness
 
 
-def fit_on_words(table: Table, weights: Weights, seed: int) -> SparseLinear:
+def fit_on_words(table: Table, weights: Weights, seed: int) -> FittedOnWords:
     """Fit with the penalty and the sharpness that suit these rows best, see `choose_penalty`."""
     penalty, sharpness = choose_penalty(table, weights, rng=np.random.default_rng(seed))
-    return fit_sparse(table, weights, penalty=penalty).sharpened(sharpness)
+    return FittedOnWords(fit_sparse(table, weights, penalty=penalty).sharpened(sharpness))
 
 
 def _rows(features: Floats, words: Any, n_plain: int) -> Any:

@@ -95,7 +95,7 @@ class Linear:
         self._n_outputs = rows.targets.shape[1]
         n_rows, n_columns = padded_size(n), padded_size(d)
         predictor = LinearPredictor()
-        start = predictor.init(np.random.default_rng(0), d, n_columns - d, self._n_outputs)
+        start = predictor.init(np.random.default_rng(0), n_columns, self._n_outputs)
         l2 = self.l2
         if l2 is None:
             l2 = DEFAULT_L2[self._n_outputs > 1] * min(1.0, n / ROWS_OF_DEFAULT)
@@ -132,4 +132,4 @@ _fit_all: Any = None
 
 
 def _fit_batch(predictor: Any, start: Any, X: Any, Y: Any, batch: Any, l2: Any) -> Any:
-    return predictor.fit(start, X, Y, batch, None, None, {"l2": l2})
+    return predictor.solve(start, X, Y, batch, None, None, {"l2": l2})

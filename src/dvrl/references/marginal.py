@@ -130,7 +130,7 @@ class Marginal:
             If the kind is unknown, or the caller's own model cannot judge labels.
         """
         check_kind(self.kind, self.task)
-        every = train.and_more(validation)
+        every = train.encoded().and_more(validation.encoded())
         mean = every.targets.mean(axis=0, dtype=np.float64)
         self.default_scores_ = mean.astype(np.float32)
         rng = np.random.default_rng(self.random_state)

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import has_fit_parameter
 
 from ..data.table import Table
-from ..predictors.blackbox import seeded_copy
+from ..predictors.estimators import seeded_copy
+from ..predictors.weighted_fit import fit_weighted, takes_weights
 from .base import ROWS_PER_BLOCK, Floats, State, Weights, in_parallel
 
 __all__ = ["OwnModel"]
@@ -39,8 +39,8 @@ class OwnModel:
 
     @property
     def takes_weights(self) -> bool:
-        """Whether the model's last step takes weights of rows."""
-        return bool(has_fit_parameter(_last_step(self.model)[0], "sample_weight"))
+        """Whether the model takes weights of rows."""
+        return takes_weights(self.model)
 
     def check(self, is_classification: bool) -> None:
         """Raise where the model cannot judge labels."""
@@ -110,9 +110,8 @@ class OwnModel:
         if not is_regression and len(np.unique(y)) < 2:
             return DummyClassifier().fit(rows.features[at], y)
         model = seeded_copy(self.model, seed)
-        if weights is None or not self.takes_weights:
-            return model.fit(rows.features[at], y)
-        return model.fit(rows.features[at], y, **{_last_step(model)[1]: weights[at]})
+        used = weights[at] if weights is not None and self.takes_weights else None
+        return fit_weighted(model, rows.features[at], y, used, classes=not is_regression)
 
     def _scored(self, model: Any, X: Floats) -> Floats:
         """Scores block by block; classes that the model never saw get 0."""
@@ -142,11 +141,3 @@ class OwnModel:
         if cause:
             raise ValueError(f"marginal={self.model!r} {cause}; pass another model.")
         return found if len(shape) == 2 else found[:, np.newaxis]
-
-
-def _last_step(model: Any) -> tuple[Any, str]:
-    """The part that learns, and the keyword under which it takes weights."""
-    steps = getattr(model, "steps", None)
-    if steps is None:
-        return model, "sample_weight"
-    return steps[-1][1], f"{steps[-1][0]}__sample_weight"
