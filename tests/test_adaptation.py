@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
 from dvrl import AdaptedClassifier, AdaptedRegressor, DataValuationWarning, load
-from dvrl.adaptation.candidates import Candidate, Domains, augmented, draw_rows
+from dvrl.adaptation.candidates import Candidate, Domains, Plan, augmented, draw_rows
 from dvrl.adaptation.judging import adaptation_comparison
 from dvrl.adaptation.outcomes import METRICS, make_outcome
 from dvrl.adaptation.rows import RowEncoder
@@ -134,7 +134,7 @@ def test_relative_errors_are_corrected_by_a_factor():
 def test_density_ratio_prefers_rows_like_the_target():
     rng = np.random.default_rng(0)
     X_source, X_target = rng.normal(size=(400, 2)), rng.normal((2.0, 0.0), size=(100, 2))
-    source, target = RowEncoder(False, 0).fit(X_source, X_target, AdaptedClassifier())
+    source, target = RowEncoder(False).fit(X_source, X_target, AdaptedClassifier())
     odds = density_ratio(LogisticRegression(), source, target, max_source_rows=1000, seed=0)
     assert np.corrcoef(np.log(odds), X_source[:, 0])[0, 1] > 0.99
     # Equal weights of the domains: the odds are near 1 half-way between them.
@@ -144,7 +144,7 @@ def test_density_ratio_prefers_rows_like_the_target():
 def test_label_agreement_is_the_probability_of_the_label():
     X, y = classes(300)
     outcome = make_outcome("classification", "accuracy", ClassEncoder().fit(y))
-    source, _ = RowEncoder(True, 0).fit(X[:200], X[200:], AdaptedClassifier())
+    source, _ = RowEncoder(True).fit(X[:200], X[200:], AdaptedClassifier())
     model = LogisticRegression().fit(X[200:], y[200:])
     found = label_agreement(outcome, model, source, y[:200], 1.0)
     expected = model.predict_proba(X[:200])[np.arange(200), y[:200]]
@@ -154,13 +154,10 @@ def test_label_agreement_is_the_probability_of_the_label():
 @pytest.mark.parametrize("ratio", [0.1, 1.0, 10.0])
 def test_the_ratio_is_the_weight_of_the_source_by_that_of_the_target(ratio):
     X, y = numbers(300)
-    outcome = make_outcome("regression", "rmspe", TargetScaler().fit(y))
-    outcome.fit(y[:200], y[200:])
-    source, target = RowEncoder(False, 0).fit(X[:200], X[200:], AdaptedRegressor())
-    domains = Domains(
-        outcome, Ridge(), LogisticRegression(), source, y[:200], target, y[200:],
-        spread=1.0, seed=0, n_jobs=None, settings=None, max_source_rows=1000, shared={},
-    )  # fmt: skip
+    rows = RowEncoder(False).fit(X[:200], X[200:], AdaptedRegressor())
+    plan = Plan("regression", "rmspe", TargetScaler().fit(y), Ridge(), LogisticRegression(), 0)
+    domains = Domains(plan, lambda: rows, y[:200], y[200:])
+    outcome = domains.outcome
     candidate = Candidate("weighted", "density", 2.0, ratio)
     weights = domains.source_weights(candidate)
     total = (weights * outcome.base_weights(y[:200])).sum()
@@ -402,7 +399,7 @@ def rows_of(n_source=60, n_target=40):
         ({"combine": "vote"}, "combine='vote' cannot be used"),
         ({"ratios": (0.0,)}, "ratios=.*above 0"),
         ({"sharpnesses": ()}, "sharpnesses=.*above 0"),
-        ({"n_folds": 1}, "n_folds=1 must be a whole number of 2"),
+        ({"n_folds": 2}, "n_folds=2 must be a whole number of 3"),
         ({"max_source_rows": 1.5}, "max_source_rows=1.5"),
     ],
 )

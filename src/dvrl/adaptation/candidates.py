@@ -13,22 +13,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.model_selection import KFold
 
 from ..data.rows import stack_rows, take_rows
 from ..predictors.estimators import drawn_seed, seeded_copy
 from ..predictors.weighted_fit import fit_weighted
-from .outcomes import NumberOutcome
+from .outcomes import NumberOutcome, make_outcome
 from .rows import Rows
 from .values import density_ratio, label_agreement, learned_values
 
-__all__ = ["CONTROLS", "Candidate", "Domains", "FittedCandidate"]
+__all__ = ["CONTROLS", "Candidate", "Domains", "FittedCandidate", "Plan"]
 
 Numbers = NDArray[np.float64]
 
+# Of the target rows, for the error of a predictor of them.
+SPREAD_FOLDS = 5
 FORMS = ("source", "target", "weighted", "augmented", "offset")
 
 
@@ -56,8 +61,6 @@ class Candidate:
     @property
     def name(self) -> str:
         """In words."""
-        if self == CONTROLS["target only"]:
-            return "target only"
         for name, control in CONTROLS.items():
             if self == control:
                 return name
@@ -108,96 +111,126 @@ class FittedCandidate:
         return corrected
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What all fits have in common.
+
+    Attributes
+    ----------
+    task, metric : str
+    coder : ClassEncoder or TargetScaler
+    predictor, domain_classifier : estimators
+        Never fitted themselves, only copies.
+    seed : int
+    n_jobs : int or None
+    valuation : dict or None
+        Settings of the learned values.
+    max_source_rows : int
+        Source rows in one fit; of more, rows are drawn by their weight.
+    metric_weights : bool
+        Whether fits use the base weights of the metric.
+    """
+
+    task: str
+    metric: str
+    coder: Any
+    predictor: Any
+    domain_classifier: Any
+    seed: int
+    n_jobs: int | None = None
+    valuation: dict[str, Any] | None = None
+    max_source_rows: int = 50_000
+    metric_weights: bool = True
+
+
 class Domains:
     """Rows of both domains that may be trained on, and what follows from them, computed once.
 
     Parameters
     ----------
-    outcome : ClassOutcome or NumberOutcome
-    predictor, domain_classifier : estimators
-        Never fitted themselves, only copies.
-    source, y_source, target, y_target
-    spread : float
-        See :func:`dvrl.adaptation.values.label_agreement`.
-    seed : int
-    n_jobs : int or None
-    settings : dict or None
-        Of the learned values.
-    max_source_rows : int
-        Source rows in one fit; of more, rows are drawn by their weight.
-    shared : dict
-        Fits that involve source rows alone, shared by all folds.
-    metric_weights : bool
-        Whether fits use the base weights of the metric.
+    plan : Plan
+    rows : callable
+        Returns the :class:`Rows` of the source and of the target.
+    y_source, y_target : (n_source,) and (n_target,) array
     """
 
     def __init__(
         self,
-        outcome: Any,
-        predictor: Any,
-        domain_classifier: Any,
-        source: Rows,
+        plan: Plan,
+        rows: Callable[[], tuple[Rows, Rows]],
         y_source: NDArray[Any],
-        target: Rows,
         y_target: NDArray[Any],
-        *,
-        spread: float,
-        seed: int,
-        n_jobs: int | None,
-        settings: dict[str, Any] | None,
-        max_source_rows: int,
-        shared: dict[str, Any],
-        metric_weights: bool = True,
     ) -> None:
-        self.outcome, self.predictor = outcome, predictor
-        self.domain_classifier = domain_classifier
-        self.source, self.y_source = source, y_source
-        self.target, self.y_target = target, y_target
-        self.spread, self.seed, self.n_jobs, self.settings = spread, seed, n_jobs, settings
-        self.max_source_rows = max_source_rows
-        weigh = outcome.base_weights if metric_weights else lambda y: np.ones(len(y))
+        self.plan, self._rows = plan, rows
+        self.y_source, self.y_target = y_source, y_target
+        self.outcome = make_outcome(plan.task, plan.metric, plan.coder)
+        self.outcome.fit(y_source, y_target)
+        weigh = self.outcome.base_weights if plan.metric_weights else lambda y: np.ones(len(y))
         self.base_source, self.base_target = weigh(y_source), weigh(y_target)
         self.n_fits = 0
-        self._shared = shared
-        self._values: dict[str, Numbers] = {}
+        self._values: dict[str, NDArray[np.float32]] = {}
+
+    @property
+    def source(self) -> Rows:
+        """Rows of the source."""
+        return self._rows()[0]
+
+    @property
+    def target(self) -> Rows:
+        """Rows of the target."""
+        return self._rows()[1]
 
     def values(self, kind: str) -> Numbers:
         """Values (n_source,) of a kind."""
         if kind not in self._values:
-            self._values[kind] = self._compute_values(kind)
-        return self._values[kind]
+            self._values[kind] = self._compute_values(kind).astype(np.float32)
+        return self._values[kind].astype(np.float64)
 
     def _compute_values(self, kind: str) -> Numbers:
+        plan = self.plan
         if kind == "uniform":
             return np.ones(len(self.y_source))
+        source, target = self._rows()
         if kind == "density":
-            from sklearn.base import clone
-
             self.n_fits += 1
             return density_ratio(
-                clone(self.domain_classifier),
-                self.source,
-                self.target,
-                max_source_rows=self.max_source_rows,
-                seed=self.seed,
+                clone(plan.domain_classifier),
+                source,
+                target,
+                max_source_rows=plan.max_source_rows,
+                seed=plan.seed,
             )
         if kind == "label":
-            model = self.fit(Candidate("target")).estimators[0]
-            return label_agreement(self.outcome, model, self.source, self.y_source, self.spread)
+            model, spread = self.target_model, self._spread()
+            return label_agreement(self.outcome, model, source, self.y_source, spread)
         values, n_fits = learned_values(
             self.outcome,
-            self.predictor,
-            self.source,
+            plan.predictor,
+            source,
             self.y_source,
-            self.target,
+            target,
             self.y_target,
             self.values("label"),
-            n_jobs=self.n_jobs,
-            seed=self.seed,
-            settings=self.settings,
+            n_jobs=plan.n_jobs,
+            seed=plan.seed,
+            settings=plan.valuation,
         )
         self.n_fits += n_fits
         return values
+
+    def _spread(self) -> float:
+        """Root of the mean loss of such models on target rows that they have not seen."""
+        if not isinstance(self.outcome, NumberOutcome):
+            return 1.0  # probabilities need none
+        target, losses = self.target, []
+        folds = KFold(min(SPREAD_FOLDS, len(target)), shuffle=True, random_state=self.plan.seed)
+        for training, held in folds.split(self.y_target):
+            rows = take_rows(target.own, training)
+            model = self._fit(rows, self.y_target[training], self.base_target[training])
+            prediction = self.outcome.predict(model, take_rows(target.own, held))
+            losses.append(self.outcome.losses(self.y_target[held], prediction))
+        mean = float(np.concatenate(losses).mean())
+        return max(mean if self.outcome.metric == "mae" else mean**0.5, 1e-12)
 
     def source_weights(self, candidate: Candidate) -> Numbers:
         """Weights (n_source,) of the source rows, without the base weights of the metric."""
@@ -216,30 +249,29 @@ class Domains:
         weights = self.source_weights(candidate)
         estimators: tuple[Any, ...]
         if candidate.form == "target":
-            estimators = (self._once("target", self._fit_target, own=True),)
+            estimators = (self.target_model,)
         elif candidate.form == "source":
-            estimators = (self._fit_source(candidate, weights),)
+            estimators = (self._fit_source(weights),)
         elif candidate.form == "offset":
-            estimators = self._fit_offset(candidate, weights)
+            estimators = self._fit_offset(weights)
         else:
             estimators = (self._fit_both(candidate, weights),)
         return FittedCandidate(candidate.form, estimators, weights)
 
-    def _fit_target(self) -> Any:
+    @cached_property
+    def target_model(self) -> Any:
+        """The predictor of the target rows alone."""
         return self._fit(self.target.own, self.y_target, self.base_target)
 
-    def _fit_source(self, candidate: Candidate, weights: Numbers) -> Any:
-        def fit() -> Any:
-            rows, total = self._drawn(weights * self.base_source)
-            return self._fit(
-                take_rows(self.source.own, rows), self.y_source[rows], total / total.mean()
-            )
-
-        return self._once("source", fit) if candidate.values == "uniform" else fit()
+    def _fit_source(self, weights: Numbers) -> Any:
+        rows, total = self._drawn(weights * self.base_source)
+        own = take_rows(self.source.own, rows)
+        return self._fit(own, self.y_source[rows], total / total.mean())
 
     def _fit_both(self, candidate: Candidate, weights: Numbers) -> Any:
         rows, total = self._drawn(weights * self.base_source)
-        source, target = take_rows(self.source.own, rows), self.target.own
+        every, target = (each.own for each in self._rows())
+        source = take_rows(every, rows)
         if candidate.form == "augmented":
             source, target = augmented(source, source=True), augmented(target, source=False)
         return self._fit(
@@ -248,38 +280,28 @@ class Domains:
             np.concatenate([total, self.base_target]),
         )
 
-    def _fit_offset(self, candidate: Candidate, weights: Numbers) -> tuple[Any, Any]:
+    def _fit_offset(self, weights: Numbers) -> tuple[Any, Any]:
         outcome = self.outcome
         if not isinstance(outcome, NumberOutcome):
             raise TypeError("Offsets are for numbers.")
-
-        def fit() -> Any:
-            rows, total = self._drawn(weights * outcome.link_base_weights(self.y_source))
-            linked = outcome.to_link(self.y_source[rows])
-            return self._fit(take_rows(self.source.own, rows), linked, total / total.mean())
-
-        uniform = candidate.values == "uniform"
-        source_model = self._once("linked source", fit) if uniform else fit()
-        known = np.asarray(source_model.predict(self.target.own), dtype=np.float64).reshape(-1)
+        source, target = self._rows()
+        rows, total = self._drawn(weights * outcome.link_base_weights(self.y_source))
+        linked = outcome.to_link(self.y_source[rows])
+        source_model = self._fit(take_rows(source.own, rows), linked, total / total.mean())
+        known = np.asarray(source_model.predict(target.own), dtype=np.float64).reshape(-1)
         rest = outcome.to_link(self.y_target) - known
         base = outcome.link_base_weights(self.y_target)
-        return source_model, self._fit(self.target.own, rest, base)
+        return source_model, self._fit(target.own, rest, base)
 
     def _drawn(self, weights: Numbers) -> tuple[NDArray[np.intp], Numbers]:
         """Source rows of one fit and their weights."""
-        return draw_rows(weights, self.max_source_rows, self.seed)
-
-    def _once(self, name: str, fit: Callable[[], Any], *, own: bool = False) -> Any:
-        """A fit that several candidates need; one of source rows alone serves all folds."""
-        store = self.__dict__.setdefault("_own", {}) if own else self._shared
-        if name not in store:
-            store[name] = fit()
-        return store[name]
+        return draw_rows(weights, self.plan.max_source_rows, self.plan.seed)
 
     def _fit(self, X: Any, y: NDArray[Any], weights: Numbers) -> Any:
         self.n_fits += 1
-        learner = seeded_copy(self.predictor, drawn_seed(self.seed))
-        classes = self.outcome.coder.task == "classification"
+        plan = self.plan
+        learner = seeded_copy(plan.predictor, drawn_seed(plan.seed))
+        classes = plan.coder.task == "classification"
         return fit_weighted(learner, X, y, weights, classes=classes)
 
 

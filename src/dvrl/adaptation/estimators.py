@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -21,12 +21,13 @@ from ..data.rows import row_index
 from ..data.targets import ClassEncoder, TargetScaler
 from ..exceptions import DataValuationWarning
 from ..files.saved import register
-from ..numerics.paired import standard_error
-from .candidates import CONTROLS, FORMS, Candidate, Domains, FittedCandidate
-from .outcomes import METRICS, make_outcome
+from .candidates import CONTROLS, FORMS, Domains, FittedCandidate, Plan
+from .crossfit import FEWEST_FOLDS, NONE, Choice, CrossFitting, folds_of
+from .judging import candidate_table
+from .outcomes import METRICS
 from .persistence import KIND, restored, save
-from .rows import RowEncoder, Rows, check_labels
-from .selection import Judgement, coordinate_search, mix
+from .rows import check_labels, like_source
+from .selection import coordinate_search
 from .values import VALUES, default_domain_classifier
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
@@ -174,8 +175,8 @@ class _BaseAdapted(BaseEstimator):
             For input or settings that cannot be used; the message says what to do.
         """
         started = time.perf_counter()
-        self._check_settings()
-        self._seed = seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        search = self._checked_search()
+        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         y_source = check_labels(X_source, y_source, "source")
         y_target = check_labels(X_target, y_target, "target")
         if len(y_target) < FEWEST_TARGET_ROWS:
@@ -183,56 +184,66 @@ class _BaseAdapted(BaseEstimator):
                 f"There are {len(y_target)} target rows; at least {FEWEST_TARGET_ROWS} are needed "
                 "to judge what the source is worth."
             )
-        self._fit_outcome(y_source, y_target)
-        predictor = self._chosen_predictor()
-        self.row_encoder_ = RowEncoder(isinstance(predictor, Pipeline), seed)
-        source, target = self.row_encoder_.fit(X_source, X_target, self)
+        X_target = like_source(X_target, X_source)
+        coder: Any = ClassEncoder() if self._task == "classification" else TargetScaler()
+        self.coder_ = coder.fit(np.concatenate([y_source, y_target]))
+        plan = self._plan()
+        if hasattr(X_source, "columns"):  # features of frames cannot be repeated as numbers
+            search["forms"] = tuple(form for form in search["forms"] if form != "augmented")
+        fitting = CrossFitting(
+            plan,
+            X_source,
+            y_source,
+            X_target,
+            y_target,
+            folds=folds_of(y_target, self.n_folds, self._task, self._seed),
+            search=partial(coordinate_search, **search),
+            combine=self.combine,
+            original=isinstance(plan.predictor, Pipeline),
+            estimator=self,
+        )
+        final = fitting.domains()
+        self.outcome_ = final.outcome
+        self.row_encoder_ = fitting.encoded(NONE)[0]  # rows that cannot be used are refused here
+        self._finish(fitting, final, self._judge(fitting, y_target))
         self._source_index = row_index(X_source)
-        self._fit_domains(predictor, source, y_source, target, y_target, seed)
         self.seconds_ = time.perf_counter() - started
         if not self.source_scale_:
             warnings.warn(self.message_, DataValuationWarning, stacklevel=2)
         return self
 
-    def _check_settings(self) -> None:
+    def _checked_search(self) -> dict[str, Any]:
+        """What to try."""
+        search: dict[str, Any] = {
+            "values": tuple(self.values),
+            "sharpnesses": tuple(
+                self._default_sharpnesses if self.sharpnesses is None else self.sharpnesses
+            ),
+            "ratios": tuple(self.ratios),
+            "forms": tuple(self._default_forms if self.forms is None else self.forms),
+        }
         for name, given, allowed in (
-            ("values", self.values, VALUES),
-            ("forms", self._forms(), FORMS[2:]),
+            ("values", search["values"], VALUES),
+            ("forms", search["forms"], FORMS[2:]),
             ("combine", (self.combine,), ("mixture", "best")),
         ):
-            unknown = [each for each in given if each not in allowed]
-            if unknown or not given:
+            if not given or not set(given) <= set(allowed):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} cannot be used; choose from "
                     f"{', '.join(map(repr, allowed))}."
                 )
-        if "offset" in self._forms() and self._task == "classification":
+        if "offset" in search["forms"] and self._task == "classification":
             raise ValueError("forms: 'offset' is for regression; use 'weighted' or 'augmented'.")
-        for name in ("n_folds", "max_source_rows"):
-            least = 2
+        for name, least in (("n_folds", FEWEST_FOLDS), ("max_source_rows", 2)):
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name}={value!r} must be a whole number of {least} or more.")
         for name in ("ratios", "sharpnesses"):
-            numbers = self._sharpnesses() if name == "sharpnesses" else self.ratios
-            if not len(numbers) or not all(np.isfinite(each) and each > 0 for each in numbers):
+            if not search[name] or not all(0 < each < np.inf for each in search[name]):
                 raise ValueError(f"{name}={getattr(self, name)!r} must hold numbers above 0.")
+        return search
 
-    def _forms(self) -> tuple[str, ...]:
-        return self._default_forms if self.forms is None else tuple(self.forms)
-
-    def _sharpnesses(self) -> tuple[float, ...]:
-        given = self.sharpnesses
-        return self._default_sharpnesses if given is None else tuple(given)
-
-    def _fit_outcome(self, y_source: NDArray[Any], y_target: NDArray[Any]) -> None:
-        coder: Any = ClassEncoder() if self._task == "classification" else TargetScaler()
-        self.coder_ = coder.fit(np.concatenate([y_source, y_target]))
-        metric = self._default_metric if self.metric is None else self.metric
-        self.outcome_ = make_outcome(self._task, metric, self.coder_)
-        self.outcome_.fit(y_source, y_target)
-
-    def _chosen_predictor(self) -> Any:
+    def _plan(self) -> Plan:
         from ..predictors.estimators import check_estimator
         from ..predictors.weighted_fit import takes_weights
 
@@ -243,212 +254,57 @@ class _BaseAdapted(BaseEstimator):
                 f"{type(predictor).__name__} takes no sample_weight in fit, and so cannot be "
                 "trained on weighted source rows; choose a predictor that does."
             )
-        return predictor
-
-    def _fit_domains(
-        self,
-        predictor: Any,
-        source: Rows,
-        y_source: NDArray[Any],
-        target: Rows,
-        y_target: NDArray[Any],
-        seed: int,
-    ) -> None:
-        """Judge the candidates by cross-fitting, choose, and fit the chosen on all rows."""
-        classifier = self.domain_classifier
-        if classifier is None:
-            classifier = default_domain_classifier()
-        shared: dict[str, Any] = {}
-        spread = 1.0
-
-        def domains(rows: NDArray[np.intp]) -> Domains:
-            return Domains(
-                self.outcome_,
-                predictor,
-                classifier,
-                source,
-                y_source,
-                target.take(rows),
-                y_target[rows],
-                spread=spread,
-                seed=seed,
-                n_jobs=self.n_jobs,
-                settings=self.valuation,
-                max_source_rows=self.max_source_rows,
-                shared=shared,
-                metric_weights=self.metric_weights,
-            )
-
-        held = self._folds(y_target, seed)
-        every = np.arange(len(y_target))
-        training = [np.setdiff1d(every, rows) for rows in held]
-        folds = [domains(rows) for rows in training]
-        if self._task == "regression" and {"label", "learned"} & set(self.values):
-            spread = self._spread(folds, held, target, y_target)
-            for fold in folds:
-                fold.spread = spread
-
-        def judge(candidate: Candidate) -> Judgement:
-            prediction = np.concatenate(
-                [
-                    fold.fit(candidate).predict(self.outcome_, target.take(rows).own)
-                    for fold, rows in zip(folds, held, strict=True)
-                ]
-            )[np.argsort(np.concatenate(held), kind="stable")]
-            power = self.outcome_.calibration(y_target, prediction)
-            prediction = self.outcome_.calibrated(prediction, power)
-            losses = self.outcome_.losses(y_target, prediction)
-            return Judgement(candidate, prediction, power, losses)
-
-        forms = self._forms()
-        if hasattr(source.own, "columns"):  # features of frames cannot be repeated as numbers
-            forms = tuple(form for form in forms if form != "augmented")
-        judgements = list(
-            coordinate_search(
-                judge,
-                kinds=tuple(self.values),
-                sharpnesses=self._sharpnesses(),
-                ratios=tuple(self.ratios),
-                forms=forms,
-            )
-        )
-        weights = self._choose(judgements, y_target)
-        final = domains(every)
-        self._fit_members(judgements, weights, final)
-        kind = self.values[-1]
-        raised = final.values(kind)
-        self.source_values_ = raised / max(1.0, float(raised.max()))
-        self.n_fits_ = sum(each.n_fits for each in (*folds, final))
-
-    def _spread(
-        self,
-        folds: list[Domains],
-        held: list[NDArray[np.intp]],
-        target: Rows,
-        y_target: NDArray[Any],
-    ) -> float:
-        """Root of the mean loss on target rows of predictors fitted on other target rows."""
-        losses = []
-        for fold, rows in zip(folds, held, strict=True):
-            model = fold.fit(CONTROLS["target only"])
-            prediction = model.predict(self.outcome_, target.take(rows).own)
-            losses.append(self.outcome_.losses(y_target[rows], prediction))
-        mean = float(np.concatenate(losses).mean())
-        return max(mean if self.outcome_.metric == "mae" else mean**0.5, 1e-12)
-
-    def _folds(self, y_target: NDArray[Any], seed: int) -> list[NDArray[np.intp]]:
-        """Target rows in folds; classes are dealt out evenly where they are large enough."""
-        options = {"n_splits": min(self.n_folds, len(y_target)), "shuffle": True}
-        splitter: Any = KFold(random_state=seed, **options)
-        if self._task == "classification":
-            _, counts = np.unique(y_target, return_counts=True)
-            if len(counts) < 2:
-                raise ValueError(
-                    "The target rows hold one class only; nothing can be learned about the others."
-                )
-            if counts.min() >= options["n_splits"]:
-                splitter = StratifiedKFold(random_state=seed, **options)
-        return [held for _, held in splitter.split(np.zeros(len(y_target)), y_target)]
-
-    def _choose(self, judgements: list[Judgement], y_target: NDArray[Any]) -> Numbers:
-        """Weights of the candidates, by their predictions for held target rows."""
-        outcome = self.outcome_
-        predictions = np.stack([each.prediction for each in judgements])
-        alone = next(
-            number
-            for number, each in enumerate(judgements)
-            if each.candidate == CONTROLS["target only"]
+        return Plan(
+            task=self._task,
+            metric=self._default_metric if self.metric is None else self.metric,
+            coder=self.coder_,
+            predictor=predictor,
+            domain_classifier=self.domain_classifier or default_domain_classifier(),
+            seed=self._seed,
+            n_jobs=self.n_jobs,
+            valuation=self.valuation,
+            max_source_rows=self.max_source_rows,
+            metric_weights=self.metric_weights,
         )
 
-        def losses(weights: Numbers) -> Numbers:
-            return outcome.losses(y_target, np.tensordot(weights, predictions, axes=1))
-
-        if self.combine == "mixture":
-            weights = mix(lambda each: float(losses(each).mean()), len(judgements))
+    def _judge(self, fitting: CrossFitting, y_target: NDArray[Any]) -> Choice:
+        """Choose, say what the choice is worth, and take target rows alone where it is not."""
+        choice = fitting.choose()
+        candidates = [each.candidate for each in choice.judgements]
+        predictions = [*map(fitting.candidate, candidates), fitting.adapted()]
+        table = candidate_table(fitting.outcome, y_target, candidates, predictions)
+        alone = candidates.index(CONTROLS["target only"])
+        adapted = table.iloc[-1]
+        helps = bool(adapted["difference"] < -adapted["standard_error"])
+        compared = (
+            f"cross-fitted {fitting.outcome.metric} {adapted['score']:.4g} against "
+            f"{table['score'][alone]:.4g} with the target rows alone"
+        )
+        if helps:
+            self.message_ = f"The source helps: {compared}."
         else:
-            weights = np.zeros(len(judgements))
-            weights[int(np.argmin([each.loss for each in judgements]))] = 1.0
-        difference, error = paired(losses(weights), judgements[alone].losses)
-        helps = difference < -error
-        if not helps:
-            weights = np.zeros(len(judgements))
-            weights[alone] = 1.0
-        self._write_report(judgements, weights, y_target, predictions, alone)
-        return weights
-
-    def _write_report(
-        self,
-        judgements: list[Judgement],
-        weights: Numbers,
-        y_target: NDArray[Any],
-        predictions: Numbers,
-        alone: int,
-    ) -> None:
-        import pandas as pd
-
-        outcome = self.outcome_
-        mixture = np.tensordot(weights, predictions, axes=1)
-        lines = []
-        for judgement, weight in zip(judgements, weights, strict=True):
-            lines.append(
-                {
-                    "candidate": judgement.candidate.name,
-                    "control": judgement.candidate.is_control,
-                    "score": outcome.score(y_target, judgement.prediction),
-                    "losses": judgement.losses,
-                    "weight": weight,
-                }
+            choice = Choice(choice.judgements, np.eye(len(candidates))[alone])
+            self.message_ = (
+                f"The source does not help: {compared}, which is no gain of more than one "
+                "standard error; the final predictor is trained on the target rows alone."
             )
-        lines.append(
-            {
-                "candidate": "adapted",
-                "control": False,
-                "score": outcome.score(y_target, mixture),
-                "losses": outcome.losses(y_target, mixture),
-                "weight": 1.0,
-            }
-        )
-        for line in lines:
-            losses = line.pop("losses")
-            line["loss"] = float(losses.mean())
-            line["difference"], line["standard_error"] = paired(losses, judgements[alone].losses)
-        columns = [
-            "candidate",
-            "control",
-            "score",
-            "loss",
-            "difference",
-            "standard_error",
-            "weight",
+        self.report_ = table.assign(weight=[*choice.weights, float(helps)])
+        return choice
+
+    def _finish(self, fitting: CrossFitting, final: Domains, choice: Choice) -> None:
+        """Fit the members of the mixture on all rows."""
+        self.members_: list[Member] = [
+            (weight, each.power, final.fit(each.candidate)) for weight, each in choice.members()
         ]
-        self.report_ = pd.DataFrame(lines)[columns]
-        last, first = lines[-1], lines[alone]
-        metric = outcome.metric
-        if weights[alone] == 1.0:
-            self.message_ = (
-                "The source does not help: no way of using it beats the target rows alone by one "
-                f"standard error ({metric} {first['score']:.4g}, cross-fitted); "
-                "the final predictor is trained on the target rows alone."
-            )
-        else:
-            self.message_ = (
-                f"The source helps: cross-fitted {metric} {last['score']:.4g} against "
-                f"{first['score']:.4g} with the target rows alone."
-            )
-
-    def _fit_members(self, judgements: list[Judgement], weights: Numbers, final: Domains) -> None:
-        self.members_: list[Member] = []
-        total = np.zeros(len(final.y_source))
-        for judgement, weight in zip(judgements, weights, strict=True):
-            if weight > 0:
-                fitted = final.fit(judgement.candidate)
-                self.members_.append((float(weight), judgement.power, fitted))
-                total += weight * fitted.source_weights
-        self.source_weights_ = total
-        alone = [each for each in judgements if each.candidate.form == "source"]
-        best = min(alone, key=lambda each: each.loss)
+        source_only = [each for each in choice.judgements if each.candidate.form == "source"]
+        best = min(source_only, key=lambda each: each.loss)
         self.source_only_: list[Member] = [(1.0, best.power, final.fit(best.candidate))]
-        self.source_scale_ = float(total.mean())
+        weights = [weight * member.source_weights for weight, _, member in self.members_]
+        self.source_weights_ = np.sum(weights, axis=0)
+        self.source_scale_ = float(self.source_weights_.mean())
+        values = final.values(self.values[-1])
+        self.source_values_ = values / max(1.0, float(values.max()))
+        self.n_fits_ = fitting.n_fits
 
     # ------------------------------------------------------------------ use
 
@@ -535,12 +391,6 @@ class _BaseAdapted(BaseEstimator):
         )
         frame["rank"] = frame["source_value"].rank(method="first").astype("int64")
         return frame
-
-
-def paired(losses: Numbers, reference: Numbers) -> tuple[float, float]:
-    """Mean difference of losses of the same rows, and its standard error."""
-    difference = losses - reference
-    return float(difference.mean()), standard_error(difference)
 
 
 class AdaptedClassifier(ClassifierMixin, _BaseAdapted):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from ..numerics.paired import standard_error
+from .candidates import CONTROLS, Candidate, Domains
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["adaptation_comparison"]
+__all__ = ["adaptation_comparison", "candidate_table"]
+
+Numbers = NDArray[np.float64]
 
 
 def adaptation_comparison(
@@ -43,33 +49,15 @@ def adaptation_comparison(
     """
     import pandas as pd
 
-    from dvrl.adaptation.candidates import CONTROLS, Domains
-    from dvrl.adaptation.values import default_domain_classifier
-
     y_source, y_target, y_test = map(np.asarray, (y_source, y_target, y_test))
     outcome, encoder = adapted.outcome_, adapted.row_encoder_
-    source = encoder.transform(X_source, adapted)
-    target, test = encoder.transform(X_target, adapted), encoder.transform(X_test, adapted)
+    source, target, test = (encoder.transform(X, adapted) for X in (X_source, X_target, X_test))
     table = []
     # Where a metric weighs all rows alike, plain fits are the same fits.
     weighs = np.ptp(outcome.base_weights(y_target)) > 0
     for base in ("plain", "metric") if weighs else ("plain",):
-        domains = Domains(
-            outcome,
-            adapted._chosen_predictor(),
-            adapted.domain_classifier or default_domain_classifier(),
-            source,
-            y_source,
-            target,
-            y_target,
-            spread=1.0,
-            seed=adapted._seed,
-            n_jobs=adapted.n_jobs,
-            settings=None,
-            max_source_rows=adapted.max_source_rows,
-            shared={},
-            metric_weights=base == "metric",
-        )
+        plan = replace(adapted._plan(), metric_weights=base == "metric")
+        domains = Domains(plan, lambda: (source, target), y_source, y_target)
         for name, candidate in CONTROLS.items():
             prediction = domains.fit(candidate).predict(outcome, test.own)
             table.append((name, base, outcome.score(y_test, prediction)))
@@ -81,3 +69,26 @@ def adaptation_comparison(
         prediction = adapted._predictions(members, X_test)
         table.append((name, used, outcome.score(y_test, prediction)))
     return pd.DataFrame(table, columns=["scheme", "base", "score"])
+
+
+def candidate_table(
+    outcome: Any, y: NDArray[Any], candidates: list[Candidate], predictions: list[Numbers]
+) -> pd.DataFrame:
+    """Score, loss and paired difference to the target rows alone of each candidate.
+
+    The last of `predictions` is that of the mixture, which has no candidate.
+    """
+    import pandas as pd
+
+    losses = [outcome.losses(y, each) for each in predictions]
+    alone = losses[candidates.index(CONTROLS["target only"])]
+    return pd.DataFrame(
+        {
+            "candidate": [*(each.name for each in candidates), "adapted"],
+            "control": [*(each.is_control for each in candidates), False],
+            "score": [outcome.score(y, each) for each in predictions],
+            "loss": [float(each.mean()) for each in losses],
+            "difference": [float((each - alone).mean()) for each in losses],
+            "standard_error": [standard_error(each - alone) for each in losses],
+        }
+    )

@@ -39,9 +39,8 @@ def save(adapted: Any, path: Path) -> None:
     objects = {f"param_{name}": value for name, value in objects.items()}
     encoder, outcome = adapted.row_encoder_, adapted.outcome_
     names = getattr(adapted, "feature_names_in_", None)
-    for part in ("encoder", "reducer"):
-        if getattr(encoder, part, None) is not None:
-            objects[part] = getattr(encoder, part)
+    if not encoder.sparse:
+        objects["encoder"] = encoder.encoder
     metadata: dict[str, Any] = {
         "kind": KIND,
         "class": type(adapted).__name__,
@@ -50,10 +49,8 @@ def save(adapted: Any, path: Path) -> None:
         "outcome": {name: value for name, value in vars(outcome).items() if name != "coder"},
         "rows": {
             "original": encoder.original,
-            "seed": encoder.seed,
             "sparse": encoder.sparse,
             "columns": None if names is None else [str(name) for name in names],
-            "unit": getattr(encoder, "unit", None),
         },
         "report": {name: column.tolist() for name, column in adapted.report_.items()},
         **{name: getattr(adapted, name) for name in FIGURES},
@@ -111,13 +108,9 @@ def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
 
 def _row_encoder(archive: Archive) -> RowEncoder:
     known = archive.metadata["rows"]
-    encoder = RowEncoder(bool(known["original"]), int(known["seed"]))
+    encoder = RowEncoder(bool(known["original"]))
     encoder.sparse = bool(known["sparse"])
-    if encoder.sparse:
-        encoder.reducer = archive.objects.get("reducer")
-        if known["unit"] is not None:
-            encoder.unit = float(known["unit"])
-    else:
+    if not encoder.sparse:
         encoder.columns = known["columns"]
         encoder.encoder = archive.objects["encoder"]
     return encoder

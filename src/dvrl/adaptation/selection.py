@@ -46,7 +46,7 @@ class Judgement:
 def coordinate_search(
     judge: Callable[[Candidate], Judgement],
     *,
-    kinds: tuple[str, ...],
+    values: tuple[str, ...],
     sharpnesses: tuple[float, ...],
     ratios: tuple[float, ...],
     forms: tuple[str, ...],
@@ -59,7 +59,7 @@ def coordinate_search(
     ----------
     judge : callable
         Cross-fits a candidate; asked once for each.
-    kinds, sharpnesses, ratios, forms
+    values, sharpnesses, ratios, forms
         What to try.
     """
     seen: dict[Candidate, Judgement] = {}
@@ -77,20 +77,19 @@ def coordinate_search(
     middle = sorted(ratios)[len(ratios) // 2]
     chosen = {"weighted": Candidate("weighted", ratio=middle)}
     if "weighted" in forms:
-        options = [Candidate("weighted", kind, 1.0, middle) for kind in kinds]
+        options = [Candidate("weighted", kind, 1.0, middle) for kind in values]
         kind = best([each for each in options if each.values != "uniform"] or options).values
         sharp = best([Candidate("weighted", kind, each, middle) for each in sharpnesses])
         found = best([Candidate("weighted", kind, sharp.sharpness, each) for each in ratios])
         plain = best([Candidate("weighted", "uniform", 1.0, each) for each in ratios])
         chosen["weighted"] = best([found, plain])
     # Without target rows to lean on, other values may be right, and sharper ones.
-    kind = best([Candidate("source", kind) for kind in kinds]).values
+    kind = best([Candidate("source", kind) for kind in values]).values
     if kind != "uniform":
         best([Candidate("source", kind, each) for each in sharpnesses])
     if "augmented" in forms:
         like = chosen["weighted"]
-        values = dict.fromkeys([("uniform", 1.0), (like.values, like.sharpness)])
-        for kind, sharpness in values:
+        for kind, sharpness in {("uniform", 1.0): None, (like.values, like.sharpness): None}:
             best([Candidate("augmented", kind, sharpness, each) for each in ratios])
     if "offset" in forms:
         ask(Candidate("offset"))

@@ -13,7 +13,7 @@
     starts at ``label`` and learns a residual.
 
 All of them see only the target rows they are given; under cross-fitting these are the rows outside
-the held fold.
+the held folds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ..data.rows import stack_rows, take_rows
 from ..data.table import Table
 from ..data.targets import TargetScaler
 from .outcomes import ClassOutcome, NumberOutcome
-from .rows import Rows
+from .rows import Rows, dense
 
 __all__ = [
     "VALUES",
@@ -168,14 +168,15 @@ def learned_values(
     differences = np.repeat(disagreement[:, np.newaxis], Y.shape[1], axis=1)
     rows = _random_rows(len(y_source), LEARNING_ROWS, seed)
     chosen = source.take(rows)
+    X, X_judge = dense(source.matrix, target.matrix, seed)
     engine = assembly.engine(
-        Table(chosen.dense, Y[rows], own=chosen.own, labels=y_learn[rows]),
-        Table(target.dense, coder.encode(y_judge), own=target.own, labels=y_judge),
+        Table(X[rows], Y[rows], own=chosen.own, labels=y_learn[rows]),
+        Table(X_judge, coder.encode(y_judge), own=target.own, labels=y_judge),
         differences[rows],
         logits[rows],
     )
     result = assembly.train(engine, pretrained=None, checkpoint=None, resume=False, callback=None)
-    values = _network_values(result.estimators, source.dense, Y, differences, logits)
+    values = _network_values(result.estimators, X, Y, differences, logits)
     return np.maximum(values, SMALLEST_VALUE), int(engine.n_fits)
 
 

@@ -215,7 +215,7 @@ def _predicted(adapted: Any, path: Path, X: pd.DataFrame, id_column: str | None)
 def _lines(adapted: Any) -> list[tuple[str, ...]]:
     """The controls, the members of the mixture and the best of the rest, best first."""
     frame = adapted.report_.sort_values("loss", kind="stable")
-    chosen = frame["control"] | (frame["weight"] > 0)
+    chosen = frame["control"] | (frame["weight"] > 0) | (frame["candidate"] == "adapted")
     chosen.loc[frame.index[~chosen][: max(0, SHOWN - int(chosen.sum()))]] = True
     return [
         (
