@@ -22,7 +22,8 @@ from dvrl.adaptation.outcomes import METRICS, make_outcome
 from dvrl.adaptation.rows import RowEncoder
 from dvrl.adaptation.selection import mix
 from dvrl.adaptation.values import density_ratio, label_agreement
-from dvrl.cli import adapting, app
+from dvrl.cli import app
+from dvrl.cli.options import ADAPTATION_METRICS
 from dvrl.data.targets import ClassEncoder, TargetScaler
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -496,7 +497,7 @@ def test_command_writes_weights_predictions_and_a_page(tables):
     assert (predicted == actual).mean() > 0.75
     page = (tables / "page.html").read_text()
     assert "The source helps" in page
-    assert "http" not in page
+    assert "://" not in page
 
 
 def test_command_says_when_the_source_does_not_help(tables):
@@ -512,7 +513,7 @@ def test_command_says_when_the_source_does_not_help(tables):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--model", "mlp"], "takes no row weights"),
+        (["--predictor", "mlp"], "takes no row weights"),
         (["--metric", "auc"], "metric='auc' is unknown"),
         (["--values", "magic"], "cannot be used"),
         (["--report", "page.txt"], "no known ending"),
@@ -527,7 +528,7 @@ def test_command_refuses_in_one_sentence(tables, more, message):
 
 
 def test_command_names_all_metrics():
-    assert set(adapting.METRIC_NAMES) == {name for names in METRICS.values() for name in names}
+    assert set(ADAPTATION_METRICS) == {name for names in METRICS.values() for name in names}
 
 
 # --------------------------------------------------------------------------------- real rows

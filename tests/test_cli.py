@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from dvrl.cli import app, compiled, inputs
 from dvrl.cli.errors import InputError
-from dvrl.cli.options import Task
+from dvrl.cli.options import PANELS, Task
 from dvrl.cli.output import PlainLines, duration
 from dvrl.data.task import guess_task
 
@@ -107,6 +110,74 @@ def test_wrong_usage_exits_with_2(arguments):
     assert run(*arguments).exit_code == 2
 
 
+# ------------------------------------------------------------------------ options, once each
+
+# Commands whose option differs from the others' in one of these, and why.
+REASONS = {
+    ("adapt", "--valid", "required"): "nothing of the source can be held out for the target domain",
+    ("adapt", "--valid", "help"): "it is the target domain's, and required",
+    ("adapt", "--metric", "help"): "cross-fitting knows a few metrics, each with weights of rows",
+    ("score", "--target", "required"): "predictions need no labels",
+    ("apply", "--target", "required"): "dropping rows needs no labels",
+    ("apply", "--output", "required"): "a cleaned table gets a name on purpose",
+    ("compare", "--max-seconds", "default"): "for each method, and some would run for hours",
+    ("detect", "--fraction", "default"): "a list needs a length; removal chooses one",
+    ("detect", "--fraction", "type"): "all rows may be listed; not all may be removed",
+    ("demo", "--plant-noise", "default"): "planted labels are what it shows",
+    ("train", "--save", "default"): "the file is its result",
+}
+RESULTS = ("--output", "--folder")  # each command's own name for its result
+
+
+def _declared() -> dict[str, list[tuple[str, dict[str, object]]]]:
+    """Every option: the commands that take it, and how."""
+    declared: dict[str, list[tuple[str, dict[str, object]]]] = {}
+    for command in app.registered_commands:
+        for name, option in inspect.signature(command.callback).parameters.items():
+            if name == "ctx":
+                continue
+            kind, info = get_args(option.annotation)
+            if not isinstance(info, typer.models.OptionInfo):
+                continue
+            named = [] if info.default is ... else [info.default]  # the first of `Annotated`
+            flags = [*named, *(info.param_decls or ())] or [f"--{name.replace('_', '-')}"]
+            required = option.default is inspect.Parameter.empty
+            taken = {
+                "flags": flags,
+                "help": info.help,
+                "panel": info.rich_help_panel,
+                "type": (kind if type(None) in get_args(kind) else kind | None, info.min, info.max),
+                "required": required,
+                "default": None if required else option.default,
+            }
+            declared.setdefault(flags[0], []).append((command.name, taken))
+    return declared
+
+
+def test_an_option_means_the_same_in_every_command():
+    declared = _declared()
+    assert len(declared["--seed"]) == 7
+    unused = set(REASONS)
+    for flag, commands in declared.items():
+        for what in commands[0][1]:
+            for name, taken in commands:
+                key = (name, flag, what)
+                others = [
+                    other[what] for one, other in commands if (one, flag, what) not in REASONS
+                ]
+                if taken[what] != others[0] and not (flag in RESULTS and what == "default"):
+                    assert key in REASONS, (key, taken[what], others[0])
+                    unused.discard(key)
+    assert not unused
+
+
+def test_every_option_has_a_help_text_and_a_panel():
+    for flag, commands in _declared().items():
+        for name, taken in commands:
+            assert taken["help"], (name, flag)
+            assert taken["panel"] in PANELS, (name, flag)
+
+
 # ------------------------------------------------------------------- bad input, before any work
 
 
@@ -122,7 +193,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path: Path, train_csv:
         ([train_csv, "--target", "label", "-o", tmp_path / "no" / "v.csv"], "no folder"),
         ([train_csv, "--target", "label", "-o", tmp_path], "ending"),
         ([train_csv, "--target", "label", "-o", train_csv], "named twice"),
-        ([train_csv, "--target", "label", "-o", output, "--model", output], "named twice"),
+        ([train_csv, "--target", "label", "-o", output, "--save", output], "named twice"),
         ([train_csv, "--target", "label", "-o", output, "--figure", "a.doc"], "ending"),
         ([train_csv, "--target", "label", "-o", output, "--resume"], "--checkpoint"),
         ([train_csv, "--target", "label", "-o", output, "--predictor", "ridge"], "logistic"),
@@ -179,7 +250,7 @@ def test_ctrl_c_exits_with_130_and_names_the_checkpoint(tmp_path: Path, train_cs
 
 
 def test_demo_refuses_a_file_as_its_folder(train_csv: Path):
-    assert_one_sentence(run("demo", "--output", train_csv), "is a file")
+    assert_one_sentence(run("demo", "--folder", train_csv), "is a file")
 
 
 # ----------------------------------------------------------------------------- guessing the task
@@ -254,7 +325,7 @@ def test_value_then_score(tmp_path: Path, train_csv: Path, valid_csv: Path):
         valid_csv,
         "-o",
         output,
-        "--model",
+        "--save",
         model,
         "--figure",
         figure,
@@ -333,7 +404,7 @@ def test_strict_turns_a_warning_into_exit_code_1(tmp_path: Path, train_csv, monk
 
 def test_demo_writes_what_it_says(tmp_path: Path):
     folder = tmp_path / "demo"
-    result = run("demo", "--quick", "--output", folder, "--report", tmp_path / "demo.html")
+    result = run("demo", "--quick", "--folder", folder, "--report", tmp_path / "demo.html")
     assert result.exit_code == 0, result.output
     assert "AUROC" in result.stdout
     assert "oracle" in result.stdout
@@ -346,7 +417,7 @@ def test_demo_writes_what_it_says(tmp_path: Path):
 
 @pytest.mark.slow
 def test_demo_finds_the_flipped_rows(tmp_path: Path):
-    result = run("demo", "--output", tmp_path / "demo")
+    result = run("demo", "--folder", tmp_path / "demo")
     assert result.exit_code == 0, result.output
     values = pd.read_parquet(tmp_path / "demo" / "values.parquet")
     lowest = values.nsmallest(200, "data_value")

@@ -124,8 +124,8 @@ def test_train_saves_another_model_than_the_predictor_and_score_uses_it(tmp_path
     result = run(
         "train",
         *rows_of(tables),
-        *("--drop", "wrong", "--test", tables["test"], "--final", "gradient_boosting"),
-        *("--scheme", "pruning", "--fraction", "0.2", "-o", model, "--report", report),
+        *("--drop", "wrong", "--test", tables["test"], "--final-predictor", "gradient_boosting"),
+        *("--scheme", "pruning", "--fraction", "0.2", "--save", model, "--report", report),
         *("--final-rows", "both"),
         *QUICK,
     )
@@ -149,7 +149,7 @@ def test_train_a_regression_with_weights_and_held_out_rows(tmp_path: Path, table
         "train",
         tables["train"],
         *("--target", "mean radius", "--id", "who", "--drop", "wrong", "--test", tables["test"]),
-        *("-o", model),
+        *("--save", model),
         *QUICK,
     )
     assert result.exit_code == 0, result.output
@@ -168,7 +168,7 @@ def test_bad_input_of_the_uses_is_one_sentence_and_writes_nothing(tmp_path: Path
     out = ("-o", tmp_path / "out.csv")
     cases = [
         (["detect", tmp_path / "absent.csv", *target, *out], "no file"),
-        (["train", train, *target, *out, "--final-rows", "both"], "name them with --valid"),
+        (["train", train, *target, "--final-rows", "both"], "name them with --valid"),
         (["detect", train, *target, *out, "--known-errors", "mean radius"], "true and false"),
         (["detect", train, *target, *out, "--known-errors", "nobody"], "no column 'nobody'"),
         (["detect", train, *target, *out, "--report", tmp_path / "r.pdf"], "ending"),
@@ -176,8 +176,8 @@ def test_bad_input_of_the_uses_is_one_sentence_and_writes_nothing(tmp_path: Path
         (["prune", train, *target, "-o", train], "named twice"),
         (["prune", train, *target, *out, "--drop", "wrong", "--test", no_texture], "mean texture"),
         (["prune", train, *target, *out, "--predictor", "ridge"], "logistic"),
-        (["train", train, *target, *out, "--final", "ridge"], "logistic, mlp"),
-        (["train", train, *target, "-o", tmp_path / "no" / "m.dvrl"], "no folder"),
+        (["train", train, *target, "--final-predictor", "ridge"], "logistic, mlp"),
+        (["train", train, *target, "--save", tmp_path / "no" / "m.dvrl"], "no folder"),
     ]
     for arguments, part in cases:
         result = run(*arguments)
@@ -201,8 +201,8 @@ def test_strict_counts_for_the_uses_too(tmp_path: Path, tables, command, monkeyp
 
     monkeypatch.setattr(judge, "diagnose", flagged)
     more = ["--fraction", "0.1"] if command != "train" else []
-    output = tmp_path / "out.csv"
-    arguments = [command, *rows_of(tables), "--drop", "wrong", *more, "-o", output, *QUICK]
+    flag, output = "--save" if command == "train" else "-o", tmp_path / "out.csv"
+    arguments = [command, *rows_of(tables), "--drop", "wrong", *more, flag, output, *QUICK]
     result = run(*arguments, "--strict")
     assert result.exit_code == 1, result.output
     assert "warning: Flat." in result.stderr

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import dvrl
 from dvrl.cli import app
-from dvrl.cli.comparing import METHOD_NAMES
+from dvrl.cli.options import METHOD_NAMES
 from dvrl.methods import KNNShapley, RandomValues
 from dvrl.side_by_side import METHODS, REMOVED
 
@@ -161,7 +161,7 @@ def test_the_command(train_csv, valid_csv, tmp_path):
         app,
         ["compare", str(train_csv), "--target", "label", "--id", "name", "--drop", "colour",
          "--methods", "knn_shapley, random", "--plant-noise", "0.2", "--valid", str(valid_csv),
-         "-o", str(folder)],
+         "--folder", str(folder)],
     )  # fmt: skip
     assert ran.exit_code == 0, ran.output
     assert "KNN-Shapley" in ran.output
@@ -182,7 +182,8 @@ def test_the_command(train_csv, valid_csv, tmp_path):
 )
 def test_the_command_refuses_with_one_sentence(train_csv, tmp_path, more, message):
     ran = CliRunner().invoke(
-        app, ["compare", str(train_csv), "--target", "label", "-o", str(tmp_path / "o"), *more]
+        app,
+        ["compare", str(train_csv), "--target", "label", "--folder", str(tmp_path / "o"), *more],
     )
     assert ran.exit_code == 2
     assert message in ran.output

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from dvrl.cli.base import EXIT_CODES, app
-from dvrl.cli.errors import collected_warnings, one_sentence_errors, warn
-from dvrl.cli.inputs import check_distinct, check_output, make_folder
-from dvrl.cli.options import Report
-from dvrl.cli.output import make_console, print_table, print_written, say, show_progress
-from dvrl.cli.running import REPORT_ENDINGS, write_run_report
+from dvrl.cli.base import command
+from dvrl.cli.errors import InputError, collected_warnings, warn
+from dvrl.cli.inputs import check_files, make_folder
+from dvrl.cli.options import REPORT_ENDINGS, Folder, PlantNoise, Quick, Report, Seed
+from dvrl.cli.output import Screen, show_progress
+from dvrl.cli.running import write_run_report
 
 if TYPE_CHECKING:
     from dvrl.cli.demonstration import DemoResult
@@ -21,84 +18,75 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 
-@app.command(epilog=EXIT_CODES)
+@command()
 def demo(
-    ctx: typer.Context,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Decides the split of the data, the flips and the run.")
-    ] = 0,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the results; made if missing.")
-    ] = Path("dvrl-demo"),
-    noise: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Share of the training labels to flip.")
-    ] = 0.2,
+    plant_noise: PlantNoise = 0.2,
+    folder: Folder = Path("dvrl-demo"),
     report: Report = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A small, short run: shows that it works, not how well.")
-    ] = False,
+    seed: Seed = 0,
+    quick: Quick = False,
 ) -> None:
     """Find planted wrong labels in scikit-learn's handwritten digits.
 
     Flips a share of the training labels to another digit, values the rows, and prints how
     many of the flipped rows have the lowest values, and what training without them gains.
     """
-    with one_sentence_errors(ctx):
-        started = time.perf_counter()
-        make_folder(output)
-        files = [output / "values.parquet", output / "figure.png"]
-        for file in files:
-            check_output(file, (file.suffix,))
-        if report is not None:
-            check_output(report, REPORT_ENDINGS)
-        check_distinct([*files, report])
+    if plant_noise == 0.0:
+        raise InputError("--plant-noise 0 plants no wrong labels to find; use 0.01 or more.")
+    make_folder(folder)
+    table, figure = folder / "values.parquet", folder / "figure.png"
+    check_files([], (table, ()), (figure, ()), (report, REPORT_ENDINGS))
+    from dvrl.cli.demonstration import run_demo
+    from dvrl.files.tables import write_table
 
-        from dvrl.cli.demonstration import LOOKED_AT, run_demo
-        from dvrl.files.tables import write_table
-        from dvrl.report.figures import new_figure, plot_discovery, plot_values, save_figure
+    screen = Screen()
+    screen.say(
+        f"Handwritten digits, {plant_noise:.0%} of the training labels flipped with seed {seed}."
+    )
+    with show_progress("Valuing rows") as callback, collected_warnings() as caught:
+        result = run_demo(seed, plant_noise, quick=quick, callback=callback)
+    _print_tables(screen, result)
+    warn([*caught, *result.messages])
+    write_table(result.values, table)
+    _draw(result, figure)
+    if report is not None:
+        _write_report(result, report)
+    screen.wrote(table, figure, report)
 
-        console = make_console()
-        say(
-            console,
-            f"Handwritten digits, {noise:.0%} of the training labels flipped with seed {seed}.",
-        )
-        with show_progress("Valuing rows") as callback, collected_warnings() as caught:
-            result = run_demo(seed, noise, quick=quick, callback=callback)
 
-        print_table(
-            console,
-            f"Flipped rows found in the lowest {LOOKED_AT:.0%}",
-            ("method", "found", "share", "AUROC"),
-            [
-                (
-                    str(row.method),
-                    f"{row.found} of {row.flipped}",
-                    f"{row.share:.0%}",
-                    f"{row.auroc:.3f}",
-                )
-                for row in result.detection.itertuples()
-            ],
-        )
-        print_table(
-            console,
-            "Test accuracy of logistic regression",
-            ("trained on", "rows", "accuracy"),
-            [
-                (str(row.scheme), f"{row.rows:,}", f"{row.score:.3f}")
-                for row in result.training.itertuples()
-            ],
-        )
-        warn([*caught, *result.messages])
+def _print_tables(screen: Screen, result: DemoResult) -> None:
+    from dvrl.cli.demonstration import LOOKED_AT
 
-        write_table(result.values, files[0])
-        figure, (left, right) = new_figure(2)
-        plot_values(result.curves["DVRL"], result.is_corrupted, left)
-        plot_discovery(result.curves, result.is_corrupted, right)
-        save_figure(figure, files[1])
-        if report is not None:
-            _write_report(result, report)
-            files.append(report)
-        print_written(console, files, started)
+    screen.table(
+        f"Flipped rows found in the lowest {LOOKED_AT:.0%}",
+        ("method", "found", "share", "AUROC"),
+        [
+            (
+                str(row.method),
+                f"{row.found} of {row.flipped}",
+                f"{row.share:.0%}",
+                f"{row.auroc:.3f}",
+            )
+            for row in result.detection.itertuples()
+        ],
+    )
+    screen.table(
+        "Test accuracy of logistic regression",
+        ("trained on", "rows", "accuracy"),
+        [
+            (str(row.scheme), f"{row.rows:,}", f"{row.score:.3f}")
+            for row in result.training.itertuples()
+        ],
+    )
+
+
+def _draw(result: DemoResult, path: Path) -> None:
+    from dvrl.report.figures import new_figure, plot_discovery, plot_values, save_figure
+
+    figure, (left, right) = new_figure(2)
+    plot_values(result.curves["DVRL"], result.is_corrupted, left)
+    plot_discovery(result.curves, result.is_corrupted, right)
+    save_figure(figure, path)
 
 
 def _write_report(result: DemoResult, path: Path) -> None:

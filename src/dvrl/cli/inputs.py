@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvrl.cli.errors import InputError
-from dvrl.cli.options import Predictor, Task
-from dvrl.cli.output import say
+from dvrl.cli.options import MODEL_NAME, Predictor, Task
+from dvrl.cli.output import Screen
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
 __all__ = [
     "OUTPUT_COLUMNS",
-    "check_distinct",
-    "check_inputs",
-    "check_output",
+    "check_files",
     "choose_task",
+    "in_folder",
     "make_folder",
     "make_predictor",
     "make_valuer",
+    "names_in",
     "read_rows",
     "same_columns",
     "without_columns",
@@ -81,7 +80,7 @@ def without_columns(frame: pd.DataFrame, names: Sequence[str], path: Path) -> pd
     return frame.drop(columns=list(names))
 
 
-def choose_task(console: Console, task: Task, y: Any, target: str) -> Task:
+def choose_task(screen: Screen, task: Task, y: Any, target: str) -> Task:
     """Decide what is predicted, and say so when the user did not."""
     if task is not Task.auto:
         return task
@@ -92,9 +91,8 @@ def choose_task(console: Console, task: Task, y: Any, target: str) -> Task:
     except ValueError as error:
         raise InputError(str(error)) from None
     chosen = Task(guessed)
-    say(
-        console,
-        f"Task: {chosen.value}, because {target!r} holds {why}. Choose the other one with --task.",
+    screen.say(
+        f"Task: {chosen.value}, because {target!r} holds {why}. Choose the other one with --task."
     )
     return chosen
 
@@ -120,24 +118,46 @@ def make_predictor(task: Task, predictor: Predictor | None, seed: int) -> Any:
         other = "logistic" if classes else "ridge"
         raise InputError(
             f"--predictor {predictor.value} does not fit the task {task.value}; "
-            f"use {other}, mlp or gradient_boosting, or change --task."
+            f"use {other}, mlp, random_forest or gradient_boosting, or change --task."
         )
-    if predictor is not Predictor.gradient_boosting:
+    if predictor not in (Predictor.random_forest, Predictor.gradient_boosting):
         return predictor.value
     from dvrl.predictors.registry import model_by_name
 
     return model_by_name(predictor.value, task.value, seed)
 
 
-def check_inputs(paths: Sequence[Path | None]) -> None:
-    """Refuse files that are not there."""
-    for path in paths:
+def names_in(text: str | None) -> list[str]:
+    """Names from a list with commas."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def in_folder(path: Path | None) -> Path | None:
+    """The file of an estimator; a folder stands for the usual name in it."""
+    return path / MODEL_NAME if path is not None and path.is_dir() else path
+
+
+def check_files(read: Sequence[Path | None], *written: tuple[Path | None, tuple[str, ...]]) -> None:
+    """Refuse what cannot be read or written, before hours of work are lost to it.
+
+    `written` are paths and the endings they may have; none for any. Every file needs a name of its
+    own: nothing is written over an input or another output.
+    """
+    for path in read:
         if path is not None and not path.is_file():
             raise InputError(f"There is no file {path}; check the path.")
+    for path, endings in written:
+        if path is not None:
+            _check_output(path, endings)
+    seen = set()
+    for path in [*read, *(path for path, _ in written)]:
+        if path is not None and path.resolve() in seen:
+            raise InputError(f"{path} is named twice; give every file its own name.")
+        seen.add(None if path is None else path.resolve())
 
 
-def check_output(path: Path, endings: tuple[str, ...]) -> None:
-    """Refuse a path that cannot be written, before hours of work are lost to it."""
+def _check_output(path: Path, endings: tuple[str, ...]) -> None:
+    """Refuse a path that cannot be written."""
     if endings and path.suffix.lower() not in endings:
         raise InputError(f"{path} has no known ending; use {' or '.join(endings)}.")
     if path.is_dir():
@@ -147,18 +167,6 @@ def check_output(path: Path, endings: tuple[str, ...]) -> None:
     existing = path if path.exists() else path.parent
     if not os.access(existing, os.W_OK) or not os.access(path.parent, os.W_OK):
         raise InputError(f"{path} cannot be written; choose a place you may write to.")
-
-
-def check_distinct(paths: Sequence[Path | None]) -> None:
-    """Refuse to write over an input or to write two things to one place."""
-    seen = set()
-    for path in paths:
-        if path is None:
-            continue
-        place = path.resolve()
-        if place in seen:
-            raise InputError(f"{path} is named twice; give every file its own name.")
-        seen.add(place)
 
 
 def make_folder(path: Path) -> None:

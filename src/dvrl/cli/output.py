@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,19 +13,16 @@ import typer
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
 __all__ = [
     "N_LOWEST_SHOWN",
     "PlainLines",
     "Progress",
+    "Screen",
     "cell",
     "duration",
-    "make_console",
+    "print_lowest",
     "print_summary",
-    "print_table",
-    "print_written",
-    "say",
     "show_progress",
     "with_row_names",
 ]
@@ -47,67 +44,68 @@ class Progress(Protocol):
     seconds_left: float | None
 
 
-def make_console(quiet: bool = False) -> Console:
-    """Where results are printed."""
-    from rich.console import Console
+class Screen:
+    """What a command says on standard output; nothing where it is to be quiet."""
 
-    # Files and pipes have no width of their own; 80 columns would cut tables.
-    width = None if sys.stdout.isatty() else 110
-    return Console(quiet=quiet, highlight=False, width=width)
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.console import Console
+
+        self.quiet = quiet
+        self.started = time.perf_counter()
+        # Files and pipes have no width of their own; 80 columns would cut tables.
+        width = None if sys.stdout.isatty() else 110
+        self.console = Console(quiet=quiet, highlight=False, width=width)
+
+    def say(self, message: str) -> None:
+        """Print text as it is: a path may hold what Rich takes for markup, or be long."""
+        self.console.print(message, markup=False, soft_wrap=True)
+
+    def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print a table; the first column stands left, the others right."""
+        from rich import box
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        for number, name in enumerate(header):
+            table.add_column(name, justify="left" if number == 0 else "right")
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        self.console.print(table)
+
+    def wrote(self, *files: Path | None) -> None:
+        """Say which files were written and how long the command took."""
+        for file in files:
+            if file is not None:
+                self.say(f"Wrote {file}")
+        self.say(f"Took {duration(time.perf_counter() - self.started)}.")
 
 
-def say(console: Console, message: str) -> None:
-    """Print text as it is: a path may hold what Rich takes for markup, or be long."""
-    console.print(message, markup=False, soft_wrap=True)
-
-
-def print_table(
-    console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
-) -> None:
-    """Print a table; the first column stands left, the others right."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number == 0 else "right")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
-
-
-def print_written(console: Console, files: Sequence[Path], started: float) -> None:
-    """Say which files were written and how long it took."""
-    for file in files:
-        say(console, f"Wrote {file}")
-    say(console, f"Took {duration(time.perf_counter() - started)}.")
-
-
-def print_summary(console: Console, valuer: Any, valid: Path | None) -> None:
+def print_summary(screen: Screen, valuer: Any) -> None:
     """Say what a run found: the lowest values, and its numbers."""
-    if console.quiet:
-        return
-    values = valuer.data_values_
-    say(console, f"{len(values):,} rows valued.")
-    held_out = getattr(valuer, "validation_indices_", None)
-    if valid is None and held_out is not None:
-        say(console, f"{len(held_out):,} of the rows were held out as validation rows.")
-    share = min(1.0, N_LOWEST_SHOWN / len(values))
-    lowest = valuer.suspects(fraction=share).head(N_LOWEST_SHOWN).drop(columns="reason")
-    lowest = lowest.dropna(axis=1, how="all")
-    print_table(
-        console,
-        "Lowest values",
-        (str(lowest.index.name or "row"), *(name.replace("_", " ") for name in lowest.columns)),
-        [
-            [cell(entry, name) for entry, name in zip(row, ("", *lowest.columns), strict=True)]
-            for row in lowest.itertuples()
-        ],
-    )
+    screen.say(f"{len(valuer.data_values_):,} rows valued.")
+    held_out = valuer.validation_indices_
+    if held_out is not None:
+        screen.say(f"{len(held_out):,} of the rows were held out as validation rows.")
+    share = min(1.0, N_LOWEST_SHOWN / len(valuer.data_values_))
+    print_lowest(screen, "Lowest values", valuer.suspects(fraction=share))
     for line in str(valuer.diagnostics_).splitlines():
         if not line.startswith("!"):  # these are the warnings, which follow
-            say(console, line)
+            screen.say(line)
+
+
+def print_lowest(screen: Screen, title: str, rows: pd.DataFrame) -> None:
+    """The first of a table of suspects; reasons are too long for a screen."""
+    rows = rows.head(N_LOWEST_SHOWN).drop(columns="reason").dropna(axis=1, how="all")
+    names = [str(name) for name in rows.columns]
+    screen.table(
+        title,
+        (str(rows.index.name or "row"), *(name.replace("_", " ") for name in names)),
+        [
+            [str(row[0]), *(cell(entry, name) for entry, name in zip(row[1:], names, strict=True))]
+            for row in rows.itertuples(name=None)
+        ],
+    )
 
 
 def cell(entry: Any, column: str) -> str:

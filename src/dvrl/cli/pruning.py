@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from dvrl.cli.base import EXIT_CODES, app
-from dvrl.cli.errors import collected_warnings, one_sentence_errors
-from dvrl.cli.inputs import check_distinct, check_inputs, check_output
+from dvrl.cli.base import command
+from dvrl.cli.errors import collected_warnings
+from dvrl.cli.inputs import check_files
 from dvrl.cli.options import (
-    TABLE_ENDINGS,
-    Drop,
-    EnsembleSize,
-    IdColumn,
-    Jobs,
-    MaxSeconds,
-    Metric,
-    OuterIterations,
-    PredictorName,
-    Preset,
-    PresetName,
-    Quiet,
-    Report,
-    Seed,
-    Strict,
-    Target,
-    Task,
-    TaskName,
-    TrainTable,
-    Valid,
-)
-from dvrl.cli.output import make_console, print_table, print_written, say
-from dvrl.cli.running import (
     REPORT_ENDINGS,
-    Valuation,
-    read_training_rows,
-    value_rows,
+    TABLE_ENDINGS,
+    Output,
+    RemovedFraction,
+    RowOptions,
+    RunOptions,
+    Task,
+    Test,
 )
+from dvrl.cli.output import Screen
+from dvrl.cli.running import Valuation, read_training_rows, value_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
     from dvrl.actions.removal import FractionChoice
 
@@ -52,156 +31,86 @@ __all__ = ["prune"]
 CURVE_REPEATS = 3
 
 
-@app.command(epilog=EXIT_CODES)
+@command()
 def prune(
-    ctx: typer.Context,
-    train: TrainTable,
-    target: Target,
-    valid: Valid = None,
-    test: Annotated[
-        Path | None,
-        typer.Option(help="Table of test rows: shows what removing rows does on them."),
-    ] = None,
-    id_column: IdColumn = None,
-    drop: Drop = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Table to write (.csv or .parquet).")
-    ] = Path("pruned.csv"),
-    fraction: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=0.99,
-            help="Share of the rows to remove; by default chosen on the validation rows.",
-        ),
-    ] = None,
-    report: Report = None,
-    task: TaskName = Task.auto,
-    predictor: PredictorName = None,
-    metric: Metric = None,
-    preset: PresetName = Preset.default,
-    seed: Seed = 0,
-    outer_iterations: OuterIterations = None,
-    ensemble_size: EnsembleSize = None,
-    max_seconds: MaxSeconds = None,
-    n_jobs: Jobs = None,
-    strict: Strict = False,
-    quiet: Quiet = False,
+    rows: RowOptions,
+    run: RunOptions,
+    test: Test = None,
+    output: Output = Path("pruned.csv"),
+    fraction: RemovedFraction = None,
 ) -> None:
     """Write the table without the rows of lowest value.
 
     How many to remove is chosen on the validation rows: the fewest that do as well as the best
-    share, give or take one standard error. Rows keep all of their columns and their order.
+    share, give or take one standard error. Rows keep all of their columns and their order. With
+    --test or --report, shows what removing rows does.
 
     [bold]Example:[/bold] dvrl prune train.csv --target income --valid valid.csv -o pruned.csv
     """
-    with one_sentence_errors(ctx):
-        started = time.perf_counter()
-        check_inputs([train, valid, test])
-        check_output(output, TABLE_ENDINGS)
-        if report is not None:
-            check_output(report, REPORT_ENDINGS)
-        check_distinct([train, valid, test, output, report])
+    check_files(
+        [rows.train, rows.valid, test], (output, TABLE_ENDINGS), (run.report, REPORT_ENDINGS)
+    )
+    from dvrl.actions import removal
+    from dvrl.files.tables import copy_rows
 
-        from dvrl.actions import removal
-        from dvrl.files.tables import copy_rows
-
-        console = make_console(quiet=quiet)
-        rows = read_training_rows(
-            console, train, target, valid=valid, id_column=id_column, task=task, left_out=drop or ()
-        )
-        tested = None if test is None else rows.others(test, target)
-        model = rows.model(predictor, seed)
-        run = value_rows(
-            console,
-            rows,
-            predictor,
-            seed,
-            preset=preset.value,
-            metric=metric,
-            settings={"outer_iterations": outer_iterations, "ensemble_size": ensemble_size},
-            max_seconds=max_seconds,
-            n_jobs=n_jobs,
-        )
-        headline = f"{fraction or 0.0:.0%} of the rows were removed, as asked for."
-        if fraction is None:
-            choice = removal.choose_fraction(
-                *run.split, predictor=model, n_jobs=n_jobs, random_state=seed
-            )
-            fraction = choice.fraction
-            headline = _print_choice(console, choice, len(run.split.y_val))
-        with collected_warnings() as caught:
-            kept = removal.prune(run.valuer.data_values_, rows.X, rows.y, fraction)
-        copy_rows(train, kept.rows, output)
-        written = [output]
-        say(console, f"{len(kept.rows):,} of {len(rows.y):,} rows kept.")
-        if tested is not None or report is not None:
-            curve = _curve(run, tested, model, n_jobs, seed)
-            _print_curve(console, curve, run, on_test=tested is not None)
-        if report is not None:
-            run.write_report(
-                report,
-                title=f"Which rows of {train.name} can go?",
-                headline=headline,
-                removal=curve,
-            )
-            written.append(report)
-        print_written(console, written, started)
-        run.finish(strict, caught)
+    screen = Screen(run.quiet)
+    read = read_training_rows(screen, rows)
+    tested = None if test is None else read.others(test, rows.target)
+    how = {
+        "predictor": read.model(run.predictor, run.seed),
+        "n_jobs": run.n_jobs,
+        "random_state": run.seed,
+    }
+    valuation = value_rows(screen, read, run)
+    headline = f"{fraction or 0.0:.0%} of the rows were removed, as asked for."
+    if fraction is None:
+        choice = removal.choose_fraction(*valuation.split, **how)
+        fraction, headline = choice.fraction, _reason(choice, len(valuation.split.y_val))
+        screen.say(headline)
+    with collected_warnings() as caught:
+        kept = removal.prune(valuation.valuer.data_values_, read.X, read.y, fraction)
+    copy_rows(rows.train, kept.rows, output)
+    screen.say(f"{len(kept.rows):,} of {len(read.y):,} rows kept.")
+    if tested is not None or run.report is not None:
+        curve = _curve(screen, valuation, tested, how)
+        title = f"Which rows of {rows.train.name} can go?"
+        valuation.write_report(run.report, title=title, headline=headline, removal=curve)
+    screen.wrote(output, run.report)
+    valuation.finish(run.strict, caught)
 
 
-def _print_choice(console: Console, choice: FractionChoice, n_valid: int) -> str:
-    """Say what was chosen and why."""
-    scores = dict(zip(choice.table["removed"], choice.table["score"], strict=True))
+def _reason(choice: FractionChoice, n_valid: int) -> str:
+    """What was chosen and why."""
     if choice.fraction == 0.0:
-        headline = (
+        return (
             f"No rows are removed: on {n_valid:,} validation rows no share is better than all rows "
             "by more than one standard error."
         )
-    else:
-        gain = scores[choice.fraction] - choice.table["score"].iloc[0]
-        headline = (
-            f"{choice.fraction:.0%} of the rows are removed: the smallest share within one "
-            f"standard error of the best ({choice.best:.0%}) on {n_valid:,} validation rows, "
-            f"{gain:+.3g} in the score."
-        )
-    say(console, headline)
-    return headline
-
-
-def _curve(run: Valuation, tested: Any, model: Any, n_jobs: int | None, seed: int) -> pd.DataFrame:
-    from dvrl.actions.removal import removal_curve
-
-    values, X, y, X_other, y_other = run.split
-    if tested is not None:
-        X_other, y_other = tested
-    return removal_curve(
-        values,
-        X,
-        y,
-        X_other,
-        y_other,
-        predictor=model,
-        repeats=CURVE_REPEATS,
-        n_jobs=n_jobs,
-        random_state=seed,
+    scores = choice.table.set_index("removed")["score"]
+    gain = scores[choice.fraction] - scores.iloc[0]
+    return (
+        f"{choice.fraction:.0%} of the rows are removed: the smallest share within one standard "
+        f"error of the best ({choice.best:.0%}) on {n_valid:,} validation rows, {gain:+.3g} in the "
+        "score."
     )
 
 
-def _print_curve(console: Console, curve: pd.DataFrame, run: Valuation, on_test: bool) -> None:
-    if console.quiet:
-        return
+def _curve(screen: Screen, run: Valuation, tested: Any, how: dict[str, Any]) -> pd.DataFrame:
+    """The removal curve on the test rows, or else on the validation rows; printed as a table."""
+    from dvrl.actions.removal import removal_curve
+
+    values, X, y, *others = run.split
+    curve = removal_curve(values, X, y, *(tested or others), repeats=CURVE_REPEATS, **how)
     means = curve.groupby(["removed", "order"], sort=False)["score"].mean().unstack("order")
     metric = "accuracy" if run.rows.task is Task.classification else "R2"
-    rows = "test" if on_test else "validation"
-    print_table(
-        console,
-        f"Mean {metric} on the {rows} rows",
+    screen.table(
+        f"Mean {metric} on the {'validation' if tested is None else 'test'} rows",
         ("removed", *map(str, means.columns)),
         [
             (f"{removed:.0%}", *(f"{score:.3f}" for score in scores))
             for removed, scores in zip(means.index, means.to_numpy(), strict=True)
         ],
     )
-    if not on_test:
-        say(console, "The values have seen these rows; add --test for rows they have not.")
+    if tested is None:
+        screen.say("The values have seen these rows; add --test for rows they have not.")
+    return curve

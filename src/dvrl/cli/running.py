@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from dvrl.cli import inputs
-from dvrl.cli.errors import EXIT_UNTRUSTED, InputError, collected_warnings, warn
-from dvrl.cli.options import Predictor, Task
-from dvrl.cli.output import show_progress
+from dvrl.cli.errors import EXIT_UNTRUSTED, collected_warnings, warn
+from dvrl.cli.options import RowOptions, RunOptions, Task
+from dvrl.cli.output import Screen, show_progress
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
 __all__ = ["Rows", "Split", "Valuation", "read_training_rows", "value_rows", "write_run_report"]
-
-REPORT_ENDINGS = (".html", ".htm")
 
 
 @dataclass(frozen=True)
@@ -56,10 +53,7 @@ class Rows:
         from dvrl.predictors.registry import model_by_name
 
         default = "logistic" if self.task is Task.classification else "ridge"
-        try:
-            return model_by_name(name or default, self.task.value, seed)
-        except ImportError as error:
-            raise InputError(str(error)) from None
+        return model_by_name(name or default, self.task.value, seed)
 
 
 class Split(NamedTuple):
@@ -122,8 +116,10 @@ class Valuation:
         """What the library and the diagnostics warn about, each once."""
         return list(dict.fromkeys([*self.caught, *self.valuer.diagnostics_.messages]))
 
-    def write_report(self, path: Path, **sections: Any) -> None:
-        """Write the report of the run, see `write_run_report`."""
+    def write_report(self, path: Path | None, **sections: Any) -> None:
+        """Write the report of the run, where one is asked for; see `write_run_report`."""
+        if path is None:
+            return
         rows = self.rows
         write_run_report(self.valuer, rows.X, rows.y, path, warnings=self.warnings, **sections)
 
@@ -134,103 +130,74 @@ class Valuation:
             raise typer.Exit(EXIT_UNTRUSTED)
 
 
-def read_training_rows(
-    console: Console,
-    train: Path,
-    target: str,
-    *,
-    valid: Path | None,
-    id_column: str | None,
-    task: Task,
-    left_out: Sequence[str] = (),
-) -> Rows:
+def read_training_rows(screen: Screen, options: RowOptions, left_out: Sequence[str] = ()) -> Rows:
     """Read training and validation rows, and choose the task.
 
     Parameters
     ----------
-    console : Console
+    screen : Screen
         Where to say what was chosen.
-    train, valid : Path
-        Tables that exist.
-    target, id_column : str
-    task : Task
+    options : RowOptions
+        Of tables that exist.
     left_out : sequence of str
-        Columns of the training table that are no features.
+        Columns of the training table that are no features, beside those to drop.
 
     Returns
     -------
     Rows
     """
-    X, y = inputs.read_rows(train, target, id_column)
+    X, y = inputs.read_rows(options.train, options.target, options.id_column)
     assert y is not None  # a target was named
+    left_out = [*(options.drop or ()), *left_out]
     others = X[[name for name in left_out if name in X.columns]]
-    X = inputs.without_columns(X, left_out, train)
-    chosen = inputs.choose_task(console, task, y, target)
+    X = inputs.without_columns(X, left_out, options.train)
+    chosen = inputs.choose_task(screen, options.task, y, options.target)
     rows = Rows(X, y, None, None, chosen, others)
-    if valid is None:
+    if options.valid is None:
         return rows
-    return Rows(X, y, *rows.others(valid, target), chosen, others)
+    return Rows(X, y, *rows.others(options.valid, options.target), chosen, others)
 
 
-def value_rows(
-    console: Console, rows: Rows, predictor: Predictor | None, seed: int, **parameters: Any
-) -> Valuation:
+def value_rows(screen: Screen, rows: Rows, options: RunOptions, **more: Any) -> Valuation:
     """Fit the estimator with a progress display.
 
     Parameters
     ----------
-    console : Console
+    screen : Screen
     rows : Rows
-    predictor : Predictor or None
-    seed : int
-    **parameters
-        Of the estimator; `checkpoint` and `resume` of its `fit`.
+    options : RunOptions
+    **more
+        Arguments of the estimator's `fit` that are no options of every command.
 
     Returns
     -------
     Valuation
     """
-    going = {name: parameters.pop(name) for name in ("checkpoint", "resume") if name in parameters}
-    valuer = inputs.make_valuer(rows.task, predictor, seed, **parameters)
+    valuer = inputs.make_valuer(
+        rows.task,
+        options.predictor,
+        options.seed,
+        preset=options.preset.value,
+        metric=options.metric,
+        settings={
+            "outer_iterations": options.outer_iterations,
+            "ensemble_size": options.ensemble_size,
+        },
+        max_seconds=options.max_seconds,
+        n_jobs=options.n_jobs,
+    )
     with (
-        show_progress("Valuing rows", quiet=console.quiet) as callback,
+        show_progress("Valuing rows", quiet=screen.quiet) as callback,
         collected_warnings() as caught,
     ):
-        valuer.fit(rows.X, rows.y, X_val=rows.X_val, y_val=rows.y_val, callback=callback, **going)
+        valuer.fit(rows.X, rows.y, X_val=rows.X_val, y_val=rows.y_val, callback=callback, **more)
     return Valuation(rows, valuer, caught)
 
 
-def write_run_report(
-    valuer: Any,
-    X: Any,
-    y: Any,
-    path: Path,
-    *,
-    title: str,
-    **sections: Any,
-) -> None:
-    """Write the report of a run: what every command shows, and what is its own.
-
-    Parameters
-    ----------
-    valuer : DVRLClassifier or DVRLRegressor
-    X, y : rows and labels that it was fitted on
-    path : Path
-    title : str
-    **sections
-        Further arguments of :func:`dvrl.report.html.report_of`.
-    """
+def write_run_report(valuer: Any, X: Any, y: Any, path: Path, **sections: Any) -> None:
+    """Write the report of a run with groups of rows in words; `sections` as in `report_of`."""
     from dvrl.actions.explain import explain_values
     from dvrl.report.html import report_of
 
     found = explain_values(valuer.data_values_, X, y=y)
-    report_of(
-        valuer,
-        X,
-        y,
-        path,
-        title=title,
-        insights=found.sentences,
-        groups=found.table,
-        **sections,
-    )
+    report_of(valuer, X, y, path, insights=found.sentences, groups=found.table, **sections)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dvrl.report.adaptation import write_adaptation_report
 from dvrl.report.figures import (
     plot_discovery,
     plot_history,
@@ -18,5 +19,6 @@ __all__ = [
     "plot_values",
     "report_of",
     "save_figure",
+    "write_adaptation_report",
     "write_report",
 ]

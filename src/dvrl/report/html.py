@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dvrl.report.page import page_of, panels, plain_table
+from dvrl.report.page import panels, plain_table, target_of, write_page
 from dvrl.report.page_rows import Table, clean
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["report_of", "write_report"]
 
-ENDINGS = (".html", ".htm")
+# The table library and what is built on it.
+SCRIPTS = ("tabulator.min.js", "report.js")
+STYLES = ("tabulator_simple.min.css",)
 
 
 def write_report(
@@ -112,27 +114,28 @@ def write_report(
     >>> path.read_text().startswith("<!DOCTYPE html>")
     True
     """
-    from dvrl.files.atomic import write_atomically
+    from markupsafe import Markup
 
-    target = Path(path)
-    _check(target, rows, fields, images, text)
+    target = target_of(path)
+    _check(rows, fields, images, text)
     _check_columns("removal", removal, ("order", "removed", "score"))
     _check_columns("discovery", discovery, ("share", "found"))
-    table = Table(rows, fields, images, text)
-    page = page_of(
+    parts = Table(rows, fields, images, text).parts()
+    return write_page(
+        target,
+        "valuation.html.j2",
+        scripts=SCRIPTS,
+        styles=STYLES,
         title=clean(title),
         headline=clean(headline),
         warnings=[clean(warning) for warning in warnings],
         panels=panels(rows, history, removal, discovery),
-        comparison=None if comparison is None else plain_table(comparison, best="score"),
+        comparison=None if comparison is None else plain_table(comparison, _best(comparison)),
         insights=[clean(insight) for insight in insights],
-        groups=None if groups is None else plain_table(groups),
+        groups=None if groups is None or groups.empty else plain_table(groups),
         facts={clean(name): clean(value) for name, value in (facts or {}).items()},
-        **table.parts(),
+        **{**parts, "data": Markup(parts["data"])},
     )
-    content = page.encode()
-    write_atomically(target, lambda stream: stream.write(content))
-    return target
 
 
 def report_of(
@@ -216,18 +219,11 @@ def report_of(
 
 
 def _check(
-    path: Path,
     rows: pd.DataFrame,
     fields: pd.DataFrame | None,
     images: NDArray[np.uint8] | None,
     text: str | None,
 ) -> None:
-    if path.suffix.lower() not in ENDINGS:
-        raise ValueError(f"{path.name!r} does not end in .html; a report is an HTML file.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(path.parent)!r}; create it, or choose another path."
-        )
     _check_columns("rows", rows, ("data_value",))
     if len(rows) == 0:
         raise ValueError("rows is empty; a report needs at least one row.")
@@ -257,6 +253,13 @@ def _check_columns(name: str, frame: pd.DataFrame | None, needed: Sequence[str])
     missing = [] if frame is None else [column for column in needed if column not in frame.columns]
     if missing:
         raise ValueError(f"{name} lacks the column {missing[0]!r}; it needs {', '.join(needed)}.")
+
+
+def _best(comparison: pd.DataFrame) -> int | None:
+    """The place of the best score, where there is one."""
+    if "score" not in comparison or comparison["score"].isna().all():
+        return None
+    return int(np.nanargmax(comparison["score"].to_numpy(float)))
 
 
 # --------------------------------------------------------------- from a fitted estimator

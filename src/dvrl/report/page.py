@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,9 @@ from dvrl.report.page_rows import clean, is_number, plain
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["page_of", "panels", "plain_table"]
+__all__ = ["panel", "panels", "plain_table", "target_of", "write_page"]
+
+ENDINGS = (".html", ".htm")
 
 
 def panels(
@@ -26,12 +30,10 @@ def panels(
     discovery: pd.DataFrame | None,
 ) -> list[dict[str, str]]:
     """The charts with their names and notes; those without numbers are left out."""
-    from markupsafe import Markup
-
     from dvrl.report import charts
 
-    panels = [
-        (
+    drawn = [
+        panel(
             "values",
             "Distribution of the values",
             "Low values mark rows that training leaves out most of the time.",
@@ -39,8 +41,8 @@ def panels(
         )
     ]
     if history is not None and len(np.asarray(history["reward"])):
-        panels.append(
-            (
+        drawn.append(
+            panel(
                 "history",
                 "Learning curve",
                 "Reward on the validation rows while the values were learned; higher is better.",
@@ -48,8 +50,8 @@ def panels(
             )
         )
     if removal is not None and len(removal):
-        panels.append(
-            (
+        drawn.append(
+            panel(
                 "removal",
                 "Removing rows",
                 "Good values: the score holds or rises when the lowest go, and falls when the "
@@ -58,8 +60,8 @@ def panels(
             )
         )
     if discovery is not None and len(discovery):
-        panels.append(
-            (
+        drawn.append(
+            panel(
                 "discovery",
                 "Known errors found",
                 "How many of the known errors are met when rows are looked at from the lowest "
@@ -67,21 +69,24 @@ def panels(
                 charts.discovery_chart(discovery),
             )
         )
-    names = ("name", "title", "note", "svg")
-    return [dict(zip(names, (*panel[:3], Markup(panel[3])), strict=True)) for panel in panels]
+    return drawn
 
 
-def plain_table(frame: pd.DataFrame, best: str | None = None) -> dict[str, Any]:
-    """A short table; `best` names the column whose largest number marks its row."""
+def panel(name: str, title: str, note: str, svg: str) -> dict[str, str]:
+    """A chart with what stands above it."""
+    from markupsafe import Markup
+
+    return {"name": name, "title": title, "note": note, "svg": Markup(svg)}
+
+
+def plain_table(frame: pd.DataFrame, marked: int | None = None) -> dict[str, Any]:
+    """A short table; `marked` is the place of the row that stands out."""
     columns = []
     for name in frame.columns:
         title = clean(name).replace("_", " ")
         columns.append({"title": title[:1].upper() + title[1:], "number": is_number(frame[name])})
     table = [[_shown(cell) for cell in row] for row in frame.itertuples(index=False, name=None)]
-    place = None
-    if best is not None and best in frame.columns and frame[best].notna().any():
-        place = int(np.nanargmax(frame[best].to_numpy(float)))
-    return {"columns": columns, "rows": table, "best": place}
+    return {"columns": columns, "rows": table, "best": marked}
 
 
 def _shown(value: Any) -> str:
@@ -95,33 +100,56 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else clean(value)
 
 
-def page_of(*, data: str, **parts: Any) -> str:
-    """The whole page; `data` is JSON, and `parts` are what the template asks for by name."""
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """The path of a report, if one can be written there."""
+    target = Path(path)
+    if target.suffix.lower() not in ENDINGS:
+        raise ValueError(f"{target.name!r} does not end in .html; a report is an HTML file.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {str(target.parent)!r}; create it, or choose another path."
+        )
+    return target
+
+
+def write_page(
+    path: str | os.PathLike[str],
+    template: str,
+    *,
+    scripts: Sequence[str] = (),
+    styles: Sequence[str] = (),
+    **parts: Any,
+) -> Path:
+    """Write a page, whole or not at all; `parts` are what the template asks for by name."""
     from importlib.metadata import version
 
-    from jinja2 import Environment
+    from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
-    template = Environment(autoescape=True, trim_blocks=True).from_string(_asset("report.html.j2"))
-    scripts = [_without_map(_asset("tabulator.min.js")), _asset("report.js")]
-    styles = _without_map(_asset("tabulator_simple.min.css")) + _asset("report.css")
-    return template.render(
+    from dvrl.files.atomic import write_atomically
+
+    target = target_of(path)
+    loader = PackageLoader("dvrl.report", "templates")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True)
+    sources = [_asset(name) for name in scripts]
+    page = environment.get_template(template).render(
         version=version("dvrl"),
-        scripts=[Markup(script) for script in scripts],
-        script_hashes=" ".join(f"'{_digest(script)}'" for script in scripts),
-        styles=Markup(styles),
-        data=Markup(data),
+        scripts=[Markup(source) for source in sources],
+        script_hashes=" ".join(f"'{_digest(source)}'" for source in sources),
+        styles=Markup("".join(_asset(name) for name in [*styles, "report.css"])),
         **parts,
     )
+    content = page.encode()
+    write_atomically(target, lambda stream: stream.write(content))
+    return target
 
 
 def _asset(name: str) -> str:
-    return (files("dvrl.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _without_map(source: str) -> str:
-    """A library without the link to its source map, which a browser would ask for."""
-    return "\n".join(line for line in source.splitlines() if "sourceMappingURL=" not in line)
+    """A script or a style sheet, without the link to a source map that a browser would ask for."""
+    source = (files("dvrl.report") / "assets" / name).read_text(encoding="utf-8")
+    return "".join(
+        line for line in source.splitlines(keepends=True) if "sourceMappingURL=" not in line
+    )
 
 
 def _digest(script: str) -> str:
