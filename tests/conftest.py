@@ -14,9 +14,42 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
+from dvrl.cli.compiled import keep_compiled_code
+
+# Most of the time of short fits is compilation: what one test compiled serves all, in this run and
+# the next. JAX, not yet imported here, reads this once.
+keep_compiled_code()
+
 # The same examples in every run; to look for new ones, pass --hypothesis-profile=default.
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
+
+# Files of tests that fit whole estimators again and again, or start browsers and other processes.
+# All other tests of this folder are marked quick.
+LONG = {
+    "test_cli",
+    "test_cli_uses",
+    "test_diagnostics",
+    "test_documents",
+    "test_estimators",
+    "test_methods",
+    "test_one_answer",
+    "test_predictors",
+    "test_quality",
+    "test_reliability",
+    "test_report_browser",
+    "test_report_html",
+    "test_shrinkage",
+    "test_side_by_side",
+    "test_training",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        own = item.path.parent == Path(__file__).parent
+        if own and item.path.stem not in LONG and not item.get_closest_marker("slow"):
+            item.add_marker("quick")
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from dvrl.predictors.weighted_fit import fit_weighted, takes_weights
 
 
 def start(key, d, c):
-    first, second = jax.random.split(key)
+    first = jax.random.fold_in(key, 1)
     return {
         "in": 0.3 * jax.random.normal(first, (d, 8)),
         "out": jnp.zeros((8, max(1, c * (c > 2)))),
@@ -214,7 +214,7 @@ def test_registered_names_are_found(rows, monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: [Entry] * (group == registry.GROUP))
     named, own = fitted("centroids", rows), fitted(Centroids(), rows)
     np.testing.assert_array_equal(named.data_values_, own.data_values_)
-    with pytest.raises(ValueError, match="'centroid' is unknown.*centroids"):
+    with pytest.raises(ValueError, match=r"'centroid' is unknown.*centroids"):
         fitted("centroid", rows)
 
 
@@ -236,7 +236,7 @@ class Moody(Centroids):
 
 def test_selections_that_fail_are_skipped_and_named(rows):
     options = {**QUICK, "n_selections": 8, "shrink_residual": False}
-    with pytest.warns(dvrl.DataValuationWarning, match="skipped.*not this one"):
+    with pytest.warns(dvrl.DataValuationWarning, match=r"skipped.*not this one"):
         valuer = DVRLClassifier(Moody(), settings=options, random_state=0).fit(
             rows.X[:117], rows.y[:117], X_val=rows.X[120:], y_val=rows.y[120:]
         )
@@ -245,7 +245,7 @@ def test_selections_that_fail_are_skipped_and_named(rows):
 
 
 def test_a_predictor_that_mostly_fails_stops_the_run_with_its_cause(rows):
-    with pytest.raises(RuntimeError, match="Moody failed on .* rows.*not this one"):
+    with pytest.raises(RuntimeError, match=r"Moody failed on .* rows.*not this one"):
         fitted(Moody(share=1.0), rows)
 
 
@@ -305,5 +305,5 @@ def test_any_transformer_encodes_rows(rows):
     wrong = rows.wrong[:120]
     assert valuer.data_values_[wrong].max() < valuer.data_values_[~wrong].min()
     assert (valuer.predict(texts[120:]) == rows.truth[120:]).mean() > 0.95
-    with pytest.raises(TypeError, match="encoder=.*no transformer"):
+    with pytest.raises(TypeError, match=r"encoder=.*no transformer"):
         DVRLClassifier(encoder=LogisticRegression()).fit(rows.X, rows.y)

@@ -98,7 +98,8 @@ class Batch(NamedTuple):
 class Member(NamedTuple):
     """All that one ensemble member learns and remembers.
 
-    ``validation_mask`` holds the weights of the validation rows that reward this member, else 0.
+    ``validation_mask`` holds the weights of the validation rows that reward this member, else 0;
+    what is judged on the host does not look at it, and is rewarded by all.
     """
 
     key: Any

@@ -33,10 +33,12 @@ LINEAR_SHARE = 0.3
 class Marginal:
     """Reference models' opinion of labels, for rows of training and for rows never seen.
 
-    Every row is judged by models that did not see its label (five folds, or trees out of bag),
-    in three passes: in the second and third a training row weighs as much as its label was likely
-    to be its own before. References are calibrated and combined by weights that fit the
-    validation labels best.
+    Every row is judged by models that were fitted without its label (five folds, trees out of
+    bag, neighbours without the row), in three passes: in the second and third a training row
+    weighs as much as its label was likely to be its own before. References are calibrated and
+    combined by weights that fit the validation labels best. So a label has a say in its own
+    judgement only by the weights: of its neighbours after the first pass, and of a validation row
+    in the pool. Kind ``"validation"`` alone scores validation rows that it was fitted on.
 
     Parameters
     ----------
