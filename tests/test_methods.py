@@ -7,9 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dvrl import methods
@@ -272,6 +273,45 @@ def test_utilities_are_counted_cached_and_the_same_in_any_batch(predictor):
         utility(subsets[:, :3])
 
 
+def test_a_cached_utility_is_found_again_only_by_all_that_decides_it():
+    tree, deeper = DecisionTreeClassifier(max_depth=2), DecisionTreeClassifier(max_depth=3)
+    own = {"data": prepared(), "predictor": tree, "metric": "accuracy", "seed": 0}
+    subset = np.arange(150) % 2 == 0
+    before = Utility(task="classification", **own)
+    before(subset)
+
+    def fits(**changed):
+        after = Utility(task="classification", **own | changed)
+        after._cache = before._cache
+        after(subset)
+        return after.n_fits
+
+    assert fits() == fits(n_jobs=2) == 0
+    rows = dict(zip(("X", "y", "Xv", "yv"), ROWS, strict=True))
+    relabelled = rows | {"y": np.r_[1 - rows["y"][:1], rows["y"][1:]]}
+    moved = rows | {"X": rows["X"] + (np.arange(150) == 0)[:, None]}
+    judged = rows | {"yv": np.r_[1 - rows["yv"][:1], rows["yv"][1:]]}
+    others = [{"predictor": deeper}, {"predictor": "linear"}, {"metric": "auc"}, {"seed": 1}]
+    others += [{"data": prepared(tuple(each.values()))} for each in (relabelled, moved, judged)]
+    assert [fits(**each) for each in others] == [1] * len(others)
+    own["predictor"] = "linear"
+    before = Utility(task="classification", **own)
+    before(subset)
+    assert fits() == 0
+    assert fits(tolerance=1e-6) == 1
+
+
+def test_a_utility_does_not_follow_its_callers_estimator():
+    tree = DecisionTreeClassifier(max_depth=1)
+    utility = Utility(prepared(), task="classification", predictor=tree, metric="accuracy")
+    subsets = np.random.default_rng(0).random((2, 150)) < 0.5
+    tree.set_params(max_depth=9)
+    late = utility(subsets)
+    tree.set_params(max_depth=1)
+    again = Utility(prepared(), task="classification", predictor=tree, metric="accuracy")
+    np.testing.assert_array_equal(late, again(subsets))
+
+
 def test_prefixes_are_the_utilities_of_prefixes():
     utility = Utility(prepared(), task="classification", tolerance=1e-6)
     orders = np.array([np.random.default_rng(seed).permutation(150) for seed in range(3)])
@@ -400,9 +440,7 @@ FLOORS = {
 def test_methods_find_flipped_labels(name):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
-    method = METHODS[name]
-    first, again = (type(method)(**method.get_params()).fit(*ROWS) for _ in range(2))
-    np.testing.assert_array_equal(first.data_values_, again.data_values_)
+    first = clone(METHODS[name]).fit(*ROWS)
     assert first.data_values_.shape == (150,)
     assert np.isfinite(first.data_values_).all()
     auroc = detection_scores(first.data_values_, FLIPPED)["auroc"]
@@ -417,12 +455,19 @@ def test_methods_value_regressions(name):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))
     y = X @ [1.0, 2.0, 0.0] + 0.1 * rng.normal(size=60)
-    method = METHODS[name]
     quick = {"n_permutations": 4, "n_subsets": 40, "n_models": 10}
-    settings = {key: quick.get(key, value) for key, value in method.get_params().items()}
-    fitted = type(method)(**settings).fit(X[:40], y[:40], X[40:], y[40:])
+    has = METHODS[name].get_params()
+    method = clone(METHODS[name]).set_params(**{k: quick[k] for k in quick if k in has})
+    fitted, again = (clone(method).fit(X[:40], y[:40], X[40:], y[40:]) for _ in range(2))
+    np.testing.assert_array_equal(fitted.data_values_, again.data_values_)
     assert fitted.task_ == "regression"
     assert np.isfinite(fitted.data_values_).all()
+
+
+def test_confident_learning_repeats_itself():
+    pytest.importorskip("cleanlab")
+    first, again = (clone(METHODS["confident"]).fit(*ROWS).data_values_ for _ in range(2))
+    np.testing.assert_array_equal(first, again)
 
 
 def test_held_out_rows_have_no_value():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import make_pipeline
 
-from dvrl.data.noise import flip_border_labels, flip_label_pairs
+from dvrl.data.noise import flip_border_labels, flip_labels
 
 SEEDS = st.integers(0, 2**32 - 1)
 FRACTIONS = st.floats(0, 1)
@@ -44,7 +44,7 @@ def as_objects(table) -> np.ndarray:
 
 @given(labels=LABELS, fraction=FRACTIONS, seed=SEEDS)
 def test_pairs_move_each_class_to_the_next_one(labels, fraction, seed):
-    noisy, is_corrupted = flip_label_pairs(labels, fraction, seed)
+    noisy, is_corrupted = flip_labels(labels, fraction, seed, to="next")
     given_labels, classes = np.asarray(labels), sorted(set(labels))
     following = dict(zip(classes, [*classes[1:], classes[0]], strict=True))
     assert np.array_equal(noisy != given_labels, is_corrupted)
@@ -57,7 +57,7 @@ def test_pairs_move_each_class_to_the_next_one(labels, fraction, seed):
 def test_pairs_leave_other_classes_alone_and_keep_the_callers_labels():
     labels = np.array([0, 1, 2] * 20)
     before = labels.copy()
-    noisy, is_corrupted = flip_label_pairs(labels, 0.5, 0, pairs={0: 2})
+    noisy, is_corrupted = flip_labels(labels, 0.5, 0, to={0: 2})
     assert np.array_equal(labels, before)
     assert is_corrupted.sum() == 10
     assert set(labels[is_corrupted]) == {0}
@@ -65,16 +65,17 @@ def test_pairs_leave_other_classes_alone_and_keep_the_callers_labels():
 
 
 @pytest.mark.parametrize(
-    ("labels", "pairs", "cause"),
+    ("labels", "to", "cause"),
     [
-        ([1, 1, 1], None, "single class"),
+        ([1, 1, 1], "next", "single class"),
+        ([1, 2, 3], "other", "'any', 'next'"),
         ([1, 2, 3], {1: 4}, "label 4"),
         ([1, 2, 3], {1: 1}, "itself"),
     ],
 )
-def test_pairs_say_what_is_wrong(labels, pairs, cause):
+def test_pairs_say_what_is_wrong(labels, to, cause):
     with pytest.raises(ValueError, match=cause):
-        flip_label_pairs(labels, 0.5, 0, pairs=pairs)
+        flip_labels(labels, 0.5, 0, to=to)
 
 
 class KnownChance(ClassifierMixin, BaseEstimator):

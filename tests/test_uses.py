@@ -111,6 +111,19 @@ def test_a_single_class_that_is_left_can_still_be_scored():
     assert curve["score"].tolist() == [0.75]
 
 
+def test_the_callers_own_seed_stays_and_others_are_drawn(majority):
+    def seeds(predictor):
+        said = []
+        removal_curve(
+            *majority, predictor=predictor, shares=[0.0], orders=["random"], repeats=3,
+            scorer=lambda model, X, y: said.append(model.random_state) or 0.0,
+        )  # fmt: skip
+        return said
+
+    assert seeds(DummyClassifier(strategy="uniform", random_state=7)) == [7, 7, 7]
+    assert len(set(seeds(DummyClassifier(strategy="uniform")))) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "cause"),
     [

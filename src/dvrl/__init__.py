@@ -8,8 +8,9 @@ Public names are loaded when they are first used, so that ``import dvrl`` (and
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from dvrl.lazy import lazily
 
 if TYPE_CHECKING:
     from dvrl.adaptation import AdaptedClassifier, AdaptedRegressor
@@ -44,20 +45,16 @@ _HOMES = {
     "DataValuationWarning": "dvrl.exceptions",
 }
 
+_load, _ = lazily(__name__, _HOMES)
 
-def __getattr__(name: str) -> object:
-    """Load a public name from the module that owns it (PEP 562)."""
-    value: object
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that owns it."""
     if name == "__version__":
         from importlib.metadata import version
 
-        value = version("dvrl")
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value  # the next access does not come here
-    return value
+        return version("dvrl")
+    return _load(name)
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dvrl.actions.comparison import detection_scores, discovery
+from dvrl.actions.removal import SHARES, leaving
 from dvrl.data.noise import flip_labels, replace_targets
+from dvrl.methods import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,64 +23,16 @@ if TYPE_CHECKING:
     from dvrl.data.preparation import Prepared
     from dvrl.methods.utility import Utility
 
-__all__ = ["METHODS", "Comparison", "compare"]
+__all__ = ["TITLES", "Comparison", "compare"]
 
-# Shares of the rows that removal curves take away.
-REMOVED = tuple(np.round(np.arange(0.0, 0.51, 0.05), 2).tolist())
+TITLES = {"dvrl": "DVRL"} | {name: method.title for name, method in METHODS.items()}
+"""What tables and figures call the methods that :func:`compare` knows by name."""
+
 LOOKED_AT = 0.2
 TEST_FRACTION = VALIDATION_FRACTION = 0.2
 # What a single method may fail with; the others go on.
 FAILURES = (ValueError, TypeError, ImportError, ArithmeticError, RuntimeError, MemoryError)
 REMOVAL_METRICS = {"classification": "accuracy", "regression": "r2"}
-
-
-class _Kind(NamedTuple):
-    """What a method can do with.
-
-    Attributes
-    ----------
-    label : str
-        For tables and figures.
-    home : str
-        Class in `dvrl.methods`, or "" for DVRL itself.
-    takes : tuple of str
-        Options that are passed on: predictor, metric, n_jobs, max_seconds.
-    """
-
-    label: str
-    home: str
-    takes: tuple[str, ...] = ()
-    classes_only: bool = False
-    built_in_only: bool = False
-
-
-_SAMPLED = ("predictor", "metric", "n_jobs", "max_seconds")
-
-METHODS: dict[str, _Kind] = {
-    "dvrl": _Kind("DVRL", "", _SAMPLED),
-    "marginal": _Kind("marginal only", "MarginalOnly", ("n_jobs",)),
-    "random": _Kind("random", "RandomValues"),
-    "leave_one_out": _Kind("leave-one-out", "LeaveOneOut", _SAMPLED),
-    "data_shapley": _Kind("Data Shapley", "DataShapley", _SAMPLED),
-    "beta_shapley": _Kind("Beta Shapley", "BetaShapley", _SAMPLED),
-    "banzhaf": _Kind("Data Banzhaf", "DataBanzhaf", _SAMPLED),
-    "ame": _Kind("AME", "AME", _SAMPLED),
-    "knn_shapley": _Kind("KNN-Shapley", "KNNShapley"),
-    "data_oob": _Kind("Data-OOB", "DataOOB", ("predictor", "n_jobs", "max_seconds")),
-    "influence": _Kind(
-        "influence functions", "InfluenceFunctions", ("predictor", "metric"), built_in_only=True
-    ),
-    "gradient_similarity": _Kind(
-        "gradient similarity",
-        "GradientSimilarity",
-        ("predictor", "max_seconds"),
-        built_in_only=True,
-    ),
-    "lava": _Kind("LAVA", "LAVA"),
-    "confident_learning": _Kind(
-        "confident learning", "ConfidentLearning", ("n_jobs",), classes_only=True
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -176,7 +130,7 @@ def compare(
         Rows that removal curves are scored on; no method sees them. Where there are none, the
         validation rows serve.
     methods : sequence of str, or mapping of str to estimator, optional
-        Keys of :data:`METHODS`; all of them by default. A mapping gives names to estimators of the
+        Keys of :data:`TITLES`; all of them by default. A mapping gives names to estimators of the
         caller's own, with ``fit(X, y, X_val=, y_val=)`` and ``data_values_``.
     predictor : str or estimator, default="linear"
         The model that rows are valued for, where a method takes one, and that removal curves
@@ -217,30 +171,40 @@ def compare(
     >>> result.table["method"].tolist()
     ['KNN-Shapley', 'random']
     """
+    from sklearn.base import BaseEstimator
+
+    from dvrl.data.preparation import prepare
     from dvrl.data.task import resolve_task
 
     task = resolve_task(task, y)
     _check_options(plant_noise, is_corrupted, max_seconds, train_rows, valid_rows, X_val)
     chosen = _chosen(methods)
-    rows = _split(
-        X, y, X_val, y_val, X_test, y_test, task, is_corrupted, train_rows, valid_rows, random_state
-    )
+    given = _given(X, y, X_val, y_val, X_test, y_test, is_corrupted)
+    rows = _split(given, task, train_rows, valid_rows, random_state)
     if plant_noise:
         plant = flip_labels if task == "classification" else replace_targets
         noisy, truth = plant(rows.y, plant_noise, random_state)
         rows = rows._replace(y=noisy, is_corrupted=truth)
-    options = {"predictor": predictor, "metric": metric, "n_jobs": n_jobs}
-    outcomes = {}
     started = time.perf_counter()
-    prepared = _prepared(rows, task, random_state)
+    prepared = prepare(
+        BaseEstimator(),
+        rows.X,
+        rows.y,
+        rows.X_val,
+        rows.y_val,
+        task=task,
+        validation_fraction=VALIDATION_FRACTION,
+        seed=random_state,
+    )
     setting = _Setting(
         rows,
         task,
-        {**options, "max_seconds": max_seconds},
+        {"predictor": predictor, "metric": metric, "n_jobs": n_jobs, "max_seconds": max_seconds},
         random_state,
         prepared,
         time.perf_counter() - started,
     )
+    outcomes = {}
     for name, method in chosen.items():
         if callback is not None:
             callback(name)
@@ -252,10 +216,12 @@ def compare(
 
 
 class _Rows(NamedTuple):
+    """Training, validation and test rows; None for what is not there."""
+
     X: Any
     y: NDArray[Any]
     X_val: Any
-    y_val: NDArray[Any]
+    y_val: NDArray[Any] | None
     X_test: Any
     y_test: NDArray[Any] | None
     is_corrupted: NDArray[np.bool_] | None
@@ -263,15 +229,7 @@ class _Rows(NamedTuple):
 
 
 class _Setting(NamedTuple):
-    """What all methods are given.
-
-    Attributes
-    ----------
-    prepared : Prepared
-        The rows, encoded once for all methods of this package but DVRL, which does it itself.
-    preparing_seconds : float
-        Which a method would take by itself; counted for each.
-    """
+    """What all methods are given; DVRL prepares the rows itself, the others share `prepared`."""
 
     rows: _Rows
     task: str
@@ -305,71 +263,75 @@ def _check_options(
 
 
 def _chosen(methods: Sequence[str] | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Names for the table to entries of METHODS, or to estimators of the caller's own."""
+    """Names for the table to keys of TITLES, or to estimators of the caller's own."""
     if isinstance(methods, Mapping):
         return dict(methods)
-    keys = list(METHODS) if methods is None else list(methods)
-    unknown = [key for key in keys if key not in METHODS]
+    keys = list(TITLES) if methods is None else list(methods)
+    unknown = [key for key in keys if key not in TITLES]
     if unknown or not keys:
         what = f"methods holds the unknown {unknown[0]!r}" if unknown else "methods is empty"
-        raise ValueError(f"{what}; choose from {', '.join(METHODS)}.")
-    return {METHODS[key].label: METHODS[key] for key in keys}
+        raise ValueError(f"{what}; choose from {', '.join(TITLES)}.")
+    return {TITLES[key]: key for key in keys}
 
 
-def _split(
-    X: Any,
-    y: Any,
-    X_val: Any,
-    y_val: Any,
-    X_test: Any,
-    y_test: Any,
-    task: str,
-    is_corrupted: Any,
-    train_rows: int | None,
-    valid_rows: int | None,
-    seed: int,
+def _given(
+    X: Any, y: Any, X_val: Any, y_val: Any, X_test: Any, y_test: Any, is_corrupted: Any
 ) -> _Rows:
-    """Training, validation and test rows; what is not given is held out."""
+    """The caller's rows, checked."""
     from sklearn.utils.validation import check_consistent_length
 
-    from dvrl.data.rows import row_index, take_rows
-    from dvrl.data.split import check_validation, hold_out_validation
+    from dvrl.data.rows import row_index
+    from dvrl.data.split import check_validation
 
     check_consistent_length(X, y)
+    check_validation(X_val, y_val)
     if (X_test is None) != (y_test is None):
         raise ValueError("Pass X_test and y_test together, or neither.")
-    labels = np.asarray(y).reshape(-1)
+    labels, own, of_test = (
+        None if each is None else np.asarray(each).reshape(-1) for each in (y, y_val, y_test)
+    )
+    assert labels is not None
     truth = None if is_corrupted is None else np.asarray(is_corrupted, dtype=bool)
     if truth is not None and truth.shape != labels.shape:
         raise ValueError(f"is_corrupted has shape {truth.shape}; pass one entry for each row.")
+    names = row_index(X)
+    index = np.arange(len(labels)) if names is None else names
+    return _Rows(X, labels, X_val, own, X_test, of_test, truth, index)
+
+
+def _split(
+    rows: _Rows, task: str, train_rows: int | None, valid_rows: int | None, seed: int
+) -> _Rows:
+    """Training, validation and test rows; what is not given is held out."""
+    from dvrl.data.rows import take_rows
+    from dvrl.data.split import hold_out_validation
+
     rng = np.random.default_rng(seed)
-    train, names = np.arange(len(labels)), row_index(X)
+    n = len(rows.y)
+    train = np.arange(n)
 
-    def hold_out(rows: NDArray[np.intp], fraction: float) -> tuple[Any, Any]:
-        kept, held = hold_out_validation(labels[rows], fraction, task, rng)
-        return rows[kept], rows[held]
+    def hold_out(fraction: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        kept, held = hold_out_validation(rows.y[train], fraction, task, rng)
+        return train[kept], train[held]
 
-    if not check_validation(X_val, y_val):
-        wanted = VALIDATION_FRACTION if valid_rows is None else valid_rows / len(labels)
-        if X_test is None:
-            train, held = hold_out(train, TEST_FRACTION)
-            X_test, y_test = take_rows(X, held), labels[held]
-            wanted *= len(labels) / len(train)
+    split = rows
+    if rows.X_val is None:
+        wanted = VALIDATION_FRACTION if valid_rows is None else valid_rows / n
+        if rows.X_test is None:
+            train, held = hold_out(TEST_FRACTION)
+            split = split._replace(X_test=take_rows(rows.X, held), y_test=rows.y[held])
+            wanted *= n / len(train)
         if wanted >= 1:
             raise ValueError(f"valid_rows={valid_rows} leaves no training rows; ask for fewer.")
-        train, held = hold_out(train, wanted)
-        X_val, y_val = take_rows(X, held), labels[held]
+        train, held = hold_out(wanted)
+        split = split._replace(X_val=take_rows(rows.X, held), y_val=rows.y[held])
     if train_rows is not None and train_rows < len(train):
-        _, train = hold_out(train, train_rows / len(train))
-    return _Rows(
-        X=take_rows(X, train),
-        y=labels[train],
-        X_val=X_val,
-        y_val=np.asarray(y_val).reshape(-1),
-        X_test=X_test,
-        y_test=None if y_test is None else np.asarray(y_test).reshape(-1),
-        is_corrupted=None if truth is None else truth[train],
-        index=train if names is None else names[train],
+        _, train = hold_out(train_rows / len(train))
+    return split._replace(
+        X=take_rows(rows.X, train),
+        y=rows.y[train],
+        is_corrupted=None if rows.is_corrupted is None else rows.is_corrupted[train],
+        index=rows.index[train],
     )
 
 
@@ -390,12 +352,12 @@ def _run(method: Any, setting: _Setting) -> _Run:
     started = time.perf_counter()
     rows = setting.rows
     try:
-        valuer = _made(method, setting) if isinstance(method, _Kind) else method
+        valuer = _made(method, setting) if isinstance(method, str) else method
         with warnings.catch_warnings():
             # Diagnostics of single runs; the table shows what they are about.
             warnings.simplefilter("ignore")
             if isinstance(valuer, ValuationMethod):
-                started -= setting.preparing_seconds
+                started -= setting.preparing_seconds  # which it would take by itself
                 valuer.fit_prepared(setting.prepared, setting.task)
             else:
                 valuer.fit(rows.X, rows.y, X_val=rows.X_val, y_val=rows.y_val)
@@ -411,22 +373,19 @@ def _run(method: Any, setting: _Setting) -> _Run:
     return _Run(values, seconds, float(fits), "time was up" if early else "complete")
 
 
-def _made(kind: _Kind, setting: _Setting) -> Any:
-    """The estimator of a kind of method, not fitted."""
-    if kind.classes_only and setting.task != "classification":
-        raise ValueError("for classes only.")
-    predictor = setting.options["predictor"]
-    if kind.built_in_only and not isinstance(predictor, str):
-        raise ValueError("for built-in predictors only.")
-    options = {name: setting.options[name] for name in kind.takes}
-    if kind.home:
-        from dvrl import methods
+def _made(name: str, setting: _Setting) -> Any:
+    """The estimator of a method, not fitted, with the options that it has."""
+    options = setting.options | {"random_state": setting.seed}
+    if name == "dvrl":
+        from dvrl.valuation import DVRLClassifier, DVRLRegressor
 
-        return getattr(methods, kind.home)(**options, task=setting.task, random_state=setting.seed)
-    from dvrl.valuation import DVRLClassifier, DVRLRegressor
+        classes = setting.task == "classification"
+        return (DVRLClassifier if classes else DVRLRegressor)(**options)
+    from dvrl import methods
 
-    cls = DVRLClassifier if setting.task == "classification" else DVRLRegressor
-    return cls(**options, random_state=setting.seed)
+    cls = getattr(methods, METHODS[name].class_name)
+    has = {field.name for field in fields(cls)}
+    return cls(task=setting.task, **{key: options[key] for key in options if key in has})
 
 
 # ------------------------------------------------------------------------------- all of them
@@ -472,16 +431,12 @@ def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _detection(values: Any, is_corrupted: NDArray[np.bool_] | None) -> dict[str, float]:
+    names = ("auroc", "average_precision", "found_in_lowest_20")
     if values is None or is_corrupted is None or is_corrupted.all() or not is_corrupted.any():
-        nothing = ("auroc", "average_precision", "found_in_lowest_20")
-        return dict.fromkeys(nothing, np.nan)
+        return dict.fromkeys(names, np.nan)
     scores = detection_scores(values, is_corrupted)
-    found = discovery(values, is_corrupted, [LOOKED_AT])["found"][0]
-    return {
-        "auroc": scores["auroc"],
-        "average_precision": scores["average_precision"],
-        "found_in_lowest_20": float(found),
-    }
+    found = float(discovery(values, is_corrupted, [LOOKED_AT])["found"][0])
+    return dict(zip(names, (scores["auroc"], scores["average_precision"], found), strict=True))
 
 
 def _removal(
@@ -494,59 +449,38 @@ def _removal(
     judged_on = "validation" if rows.X_test is None else "test"
     if rows.X_test is None:
         rows = rows._replace(X_test=rows.X_val, y_test=rows.y_val)
-    utility, metric = _removal_utility(rows, setting)
-    n = len(rows.y)
-    # Rows of equal value leave in a random order, the same for every method.
+    metric = REMOVAL_METRICS[setting.task]
+    utility, n = _utility_of_removal(rows, metric, setting), len(rows.y)
+    # The same random order among equal values for every method.
     ties = np.random.default_rng(setting.seed).permutation(n)
     lines = []
     for name, values in known.items():
-        for first, sign in (("lowest", 1.0), ("highest", -1.0)):
-            order = np.lexsort([ties, sign * values])
-            kept = np.ones((len(REMOVED), n), bool)
-            for index, share in enumerate(REMOVED):
+        for first in ("lowest", "highest"):
+            order = leaving(values, ties, f"{first} first")
+            kept = np.ones((len(SHARES), n), bool)
+            for index, share in enumerate(SHARES):
                 kept[index, order[: round(share * n)]] = False
-            for share, score in zip(REMOVED, utility(kept), strict=True):
-                lines.append((name, first, share, float(score)))
+            scores = utility(kept)
+            lines += [(name, first, *each) for each in zip(SHARES, scores.tolist(), strict=True)]
     columns = ["method", "removed_first", "share", "score"]
     return pd.DataFrame(lines, columns=columns), judged_on, metric
 
 
-def _removal_utility(rows: _Rows, setting: _Setting) -> tuple[Utility, str]:
+def _utility_of_removal(rows: _Rows, metric: str, setting: _Setting) -> Utility:
+    """The utility of training rows on the test rows."""
     from dvrl.methods.utility import Utility
 
-    metric = REMOVAL_METRICS[setting.task]
-    prepared, labels = setting.prepared, np.asarray(rows.y_test).reshape(-1)
-    judged = replace(
-        prepared,
-        validation=replace(
-            prepared.encoder.encode(rows.X_test),
-            targets=prepared.coder.encode(labels, name="y_test"),
-            labels=labels,
-        ),
+    prepared, labels = setting.prepared, np.asarray(rows.y_test)
+    test = replace(
+        prepared.encoder.encode(rows.X_test),
+        targets=prepared.coder.encode(labels, name="y_test"),
+        labels=labels,
     )
-    utility = Utility(
-        judged,
+    return Utility(
+        replace(prepared, validation=test),
         task=setting.task,
         predictor=setting.options["predictor"],
         metric=metric,
         n_jobs=setting.options["n_jobs"],
         seed=setting.seed,
-    )
-    return utility, metric
-
-
-def _prepared(rows: _Rows, task: str, seed: int) -> Prepared:
-    from sklearn.base import BaseEstimator
-
-    from dvrl.data.preparation import prepare
-
-    return prepare(
-        BaseEstimator(),
-        rows.X,
-        rows.y,
-        rows.X_val,
-        rows.y_val,
-        task=task,
-        validation_fraction=VALIDATION_FRACTION,
-        seed=seed,
     )

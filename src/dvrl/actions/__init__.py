@@ -7,8 +7,7 @@ report and adaptation.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from dvrl.lazy import lazily
 
 _HOMES = {
     "choose_fraction": "dvrl.actions.removal",
@@ -23,26 +22,5 @@ _HOMES = {
     "with_predictor": "dvrl.actions.robust",
 }
 
-__all__ = [
-    "choose_fraction",
-    "detection_scores",
-    "discovery",
-    "explain_values",
-    "fit_weighted",
-    "prune",
-    "removal_curve",
-    "robust_comparison",
-    "train_robust",
-    "with_predictor",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a function from its file when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 
+from dvrl.actions.checks import one_value_a_row, values_of
 from dvrl.actions.removal import choose_fraction, prune
 from dvrl.data.encoder import with_encoding
 from dvrl.predictors.scoring import Scorer, default_scorer
@@ -152,7 +153,8 @@ def robust_comparison(
     if prune_fraction != "auto" and not 0.0 <= prune_fraction < 1.0:
         raise ValueError(f"prune_fraction is {prune_fraction}; pass a share in [0, 1), or 'auto'.")
     score = scorer or default_scorer
-    values = _values_of(valuer, y)
+    y = np.asarray(y)
+    values = values_of(valuer, y)
     if prune_fraction == "auto":
         prune_fraction = choose_fraction(
             values, X, y, X_val, y_val, predictor=predictor, scorer=scorer
@@ -163,25 +165,15 @@ def robust_comparison(
     for scheme, X_fit, y_fit, weights in schemes:
         fitted = fit_weighted(clone(model), X_fit, y_fit, weights, classes=is_classifier(predictor))
         table.append((scheme, len(y_fit), float(score(fitted, X_test, y_test))))
-    table.append(("DVRL's own predictor", len(np.asarray(y)), float(score(valuer, X_test, y_test))))
+    table.append(("DVRL's own predictor", len(y), float(score(valuer, X_test, y_test))))
     return pd.DataFrame(table, columns=["scheme", "rows", "score"])
-
-
-def _values_of(valuer: Any, y: ArrayLike) -> NDArray[np.float64]:
-    values = np.asarray(valuer.data_values_, dtype=np.float64)
-    if len(values) != len(np.asarray(y)):
-        raise ValueError(
-            f"The valuer was fitted on {len(values)} rows and y has {len(np.asarray(y))}; "
-            "pass the rows that were valued."
-        )
-    return values
 
 
 def _schemes(
     valuer: Any,
     values: NDArray[np.float64],
     X: Any,
-    y: ArrayLike,
+    y: NDArray[Any],
     X_val: Any,
     y_val: ArrayLike,
     is_corrupted: ArrayLike | None,
@@ -190,7 +182,7 @@ def _schemes(
     """Yield the name, rows, targets and weights of every way to train."""
     from dvrl.data.rows import stack_rows, take_rows
 
-    y, y_val = np.asarray(y), np.asarray(y_val)
+    y_val = np.asarray(y_val)
     marginal = getattr(valuer, "marginal_values_", None)
 
     yield "all rows", X, y, None
@@ -211,15 +203,8 @@ def _schemes(
 def _checked(
     values: ArrayLike, is_corrupted: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    values = np.asarray(values, dtype=float)
+    values = one_value_a_row(values, is_corrupted=is_corrupted)
     corrupted = np.asarray(is_corrupted, dtype=bool)
-    if values.ndim != 1 or values.shape != corrupted.shape:
-        raise ValueError(
-            f"values has shape {values.shape} and is_corrupted {corrupted.shape}; "
-            "pass one entry of each per row."
-        )
-    if not np.isfinite(values).all():
-        raise ValueError("values has NaN or infinite entries; only finite values can be ranked.")
     if not corrupted.any() or corrupted.all():
         raise ValueError(
             "is_corrupted marks no row or every row; detection needs rows of both kinds."

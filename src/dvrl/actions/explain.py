@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dvrl.actions.checks import one_value_a_row
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -172,15 +174,7 @@ def explain_values(
 def _checked(
     values: ArrayLike, X: Any, alpha: float, min_rows: int | None
 ) -> tuple[NDArray[np.float64], int]:
-    from dvrl.data.rows import n_rows
-
-    checked: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
-    if checked.shape != (n_rows(X),):
-        raise ValueError(
-            f"values has shape {checked.shape} and X {n_rows(X)} rows; pass one value per row."
-        )
-    if not np.isfinite(checked).all():
-        raise ValueError("values has NaN or infinite entries; only finite values can be averaged.")
+    checked = one_value_a_row(values, X=X)
     if not 0.0 < alpha < 1.0:
         raise ValueError(f"alpha is {alpha}; pass a chance between 0 and 1.")
     if min_rows is not None and min_rows < 2:

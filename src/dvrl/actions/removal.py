@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dvrl.actions.checks import one_value_a_row
 from dvrl.data.encoder import encoded_once
 from dvrl.numerics.paired import standard_error
 from dvrl.predictors.estimators import seeded_copy
@@ -81,11 +82,14 @@ class _Repeat:
 
     def kept(self, values: NDArray[np.float64], order: str, removed: float) -> NDArray[np.intp]:
         """Rows that are left when a share of this repeat's rows is removed."""
-        # Rows of equal value go in random order, or the order of the table would decide.
-        keys = {"lowest first": values, "highest first": -values, "random": 0.0 * values}[order]
-        first_out = np.lexsort([self.ties, keys[self.rows]])
         n_removed = min(round(removed * len(self.rows)), len(self.rows) - 1)
-        return np.sort(self.rows[first_out[n_removed:]])
+        return np.sort(self.rows[leaving(values[self.rows], self.ties, order)[n_removed:]])
+
+
+def leaving(values: NDArray[np.float64], ties: NDArray[Any], order: str) -> NDArray[np.intp]:
+    """Rows in the order in which they leave; of equal values those of low `ties` go first."""
+    keys = {"lowest first": values, "highest first": -values, "random": 0.0 * values}[order]
+    return np.lexsort([ties, keys])
 
 
 def removal_curve(
@@ -152,7 +156,7 @@ def removal_curve(
     import pandas as pd
     from joblib import Parallel, delayed
 
-    values, y, y_test = _checked_rows(values, X, y), np.asarray(y), np.asarray(y_test)
+    values, y, y_test = one_value_a_row(values, X=X, y=y), np.asarray(y), np.asarray(y_test)
     shares = _checked_shares(shares)
     unknown = [order for order in orders if order not in ORDERS]
     if unknown or not orders:
@@ -240,7 +244,7 @@ def choose_fraction(
     import pandas as pd
     from joblib import Parallel, delayed
 
-    values, y, y_val = _checked_rows(values, X, y), np.asarray(y), np.asarray(y_val)
+    values, y, y_val = one_value_a_row(values, X=X, y=y), np.asarray(y), np.asarray(y_val)
     shares = sorted(set(_checked_shares(shares)))
     if repeats < 2:
         raise ValueError(f"repeats is {repeats}; a standard error needs 2 or more.")
@@ -321,7 +325,7 @@ def prune(values: ArrayLike, X: Any, y: ArrayLike, fraction: float) -> Pruned:
     from dvrl.data.rows import take_rows
     from dvrl.exceptions import DataValuationWarning
 
-    values, y = _checked_rows(values, X, y), np.asarray(y)
+    values, y = one_value_a_row(values, X=X, y=y), np.asarray(y)
     (fraction,) = _checked_shares([fraction])
     n_removed = round(fraction * len(y))
     if n_removed >= len(y):
@@ -426,19 +430,7 @@ def _judged(
 
 
 def _validation_errors(differences: NDArray[np.float64], *, by_row: bool) -> NDArray[np.float64]:
-    """What validation rows leave to chance in a mean difference of scores.
-
-    Parameters
-    ----------
-    differences : (n_shares, n_repeats, k) float64
-        Of the `details` of :class:`_Judged`.
-    by_row : bool
-
-    Returns
-    -------
-    (n_shares,) float64
-        Standard errors.
-    """
+    """Standard errors (n_shares,) of mean differences of `_Judged.details` by validation rows."""
     if by_row:
         return np.array([standard_error(rows) for rows in differences.mean(axis=1)])
     # Each repeat has a bootstrap sample of its own: their standard deviation is the standard error.
@@ -456,21 +448,6 @@ def _fitted(model: Any, X: Any, y: NDArray[Any], rows: NDArray[np.intp]) -> Any:
         # All that can be learned from a single class is to say it.
         model = DummyClassifier(strategy="most_frequent")
     return model.fit(take_rows(X, rows), targets)
-
-
-def _checked_rows(values: ArrayLike, X: Any, y: ArrayLike) -> NDArray[np.float64]:
-    from dvrl.data.rows import n_rows
-
-    checked: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
-    n = n_rows(y)
-    if checked.shape != (n,) or n_rows(X) != n:
-        raise ValueError(
-            f"values has shape {checked.shape}, X {n_rows(X)} rows and y {n}; pass one value and "
-            "one label per row."
-        )
-    if not np.isfinite(checked).all():
-        raise ValueError("values has NaN or infinite entries; only finite values can be ranked.")
-    return checked
 
 
 def _checked_shares(shares: Sequence[float]) -> list[float]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 
+from dvrl.actions.checks import values_of
 from dvrl.actions.removal import choose_fraction, prune
 from dvrl.data.encoder import with_encoding
 from dvrl.learning.settings import FINAL_ROWS
@@ -90,12 +91,7 @@ def train_robust(
     if final_rows == "both" and (X_val is None or y_val is None):
         raise ValueError("final_rows='both' trains on validation rows; pass X_val and y_val.")
     y = np.asarray(y)
-    values = np.asarray(valuer.data_values_, dtype=np.float64)
-    if len(values) != len(y):
-        raise ValueError(
-            f"The valuer was fitted on {len(values)} rows and y has {len(y)}; "
-            "pass the rows that were valued."
-        )
+    values = values_of(valuer, y)
     model = with_encoding(final_model)
     weights: NDArray[np.float64] | None = values
     if scheme == "pruning":

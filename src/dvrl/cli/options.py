@@ -14,27 +14,14 @@ from typing import Annotated
 
 import typer
 
+from dvrl.methods import METHODS
+
 TABLE_ENDINGS = (".parquet", ".csv", ".tsv")
 REPORT_ENDINGS = (".html", ".htm")
 MODEL_NAME = "model.dvrl"
 
 # Written out, so that --help does not wait for numpy; tests compare them.
-METHOD_NAMES = (
-    "dvrl",
-    "marginal",
-    "random",
-    "leave_one_out",
-    "data_shapley",
-    "beta_shapley",
-    "banzhaf",
-    "ame",
-    "knn_shapley",
-    "data_oob",
-    "influence",
-    "gradient_similarity",
-    "lava",
-    "confident_learning",
-)
+METHOD_NAMES = ("dvrl", *METHODS)
 ADAPTATION_METRICS = ("log_loss", "accuracy", "balanced_accuracy", "mse", "mae", "rmspe")
 
 

@@ -13,77 +13,92 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "flip_border_labels",
-    "flip_label_pairs",
-    "flip_labels",
-    "replace_targets",
-]
+__all__ = ["flip_border_labels", "flip_labels", "replace_targets"]
+
+Planted = tuple[NDArray[np.generic], NDArray[np.bool_]]
 
 
 def flip_labels(
-    y: ArrayLike, fraction: float, rng: np.random.Generator | int
-) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    y: ArrayLike,
+    fraction: float,
+    rng: np.random.Generator | int,
+    *,
+    to: Mapping[Any, Any] | str = "any",
+) -> Planted:
     """Give a share of the rows the label of another class.
-
-    The rows and the new labels are drawn uniformly; a new label always differs from
-    the old one.
 
     Parameters
     ----------
     y : array-like of shape (n_rows,)
         Labels of two or more classes.
     fraction : float
-        Share of the rows to corrupt, in [0, 1]; rounded to whole rows.
+        Share of the rows to corrupt, in [0, 1]; rounded to whole rows. With `to` other than
+        "any", the share of the rows *of each class* that is mistaken for another.
     rng : numpy.random.Generator or int
         Source of randomness, or a seed for one.
+    to : {"any", "next"} or mapping of label to label
+        "any": rows and new labels are drawn uniformly. A mapping says which class is mistaken for
+        which; classes that it does not name stay. "next" maps each class to the next one in sorted
+        order, and the last to the first: the pair flipping of Han et al., Co-teaching (2018).
 
     Returns
     -------
     noisy : ndarray of shape (n_rows,)
-        A copy of the labels with errors.
+        A copy of the labels with errors; a new label always differs from the old one.
     is_corrupted : ndarray of bool, shape (n_rows,)
         Which rows were changed.
+
+    Raises
+    ------
+    ValueError
+        For a fraction outside [0, 1], a single class, a class that is mistaken for itself, or a
+        label that no row has.
 
     Examples
     --------
     >>> noisy, is_corrupted = flip_labels(["a", "b", "a", "b"], fraction=0.5, rng=0)
     >>> int(is_corrupted.sum())
     2
+    >>> noisy, _ = flip_labels(["cat"] * 4 + ["dog"] * 4, 0.5, rng=0, to={"cat": "dog"})
+    >>> int((noisy == "dog").sum())
+    6
     """
     noisy, generator = _prepare(y, fraction, rng)
-    rows = _drawn(np.arange(len(noisy)), fraction, generator)
     classes, codes = np.unique(noisy, return_inverse=True)
-    if len(rows) and len(classes) < 2:
+    corrupted = np.zeros(len(noisy), dtype=bool)
+    if fraction and len(classes) < 2:
         raise ValueError("y has a single class, so no label can be flipped; pass two or more.")
-    if len(rows):
-        # A step of 1 .. c-1 around the ring of classes never ends on the class it left.
-        steps = generator.integers(1, len(classes), size=len(rows))
-        noisy[rows] = classes[(codes[rows] + steps) % len(classes)]
-    return noisy, _mask(len(noisy), rows)
+    if isinstance(to, str) and to == "any":
+        rows = _drawn(np.arange(len(noisy)), fraction, generator)
+        if len(rows):
+            # A step of 1 .. c-1 around the ring of classes never ends on the class it left.
+            steps = generator.integers(1, len(classes), size=len(rows))
+            noisy[rows] = classes[(codes[rows] + steps) % len(classes)]
+        corrupted[rows] = True
+        return noisy, corrupted
+    for code, partner in _partners(classes, to).items():
+        rows = _drawn(np.flatnonzero(codes == code), fraction, generator)
+        noisy[rows] = classes[partner]
+        corrupted[rows] = True
+    return noisy, corrupted
 
 
-def replace_targets(
-    y: ArrayLike, fraction: float, rng: np.random.Generator | int
-) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+def replace_targets(y: ArrayLike, fraction: float, rng: np.random.Generator | int) -> Planted:
     """Give a share of the rows the target of another row.
 
-    The targets stay in their own distribution, so the errors cannot be seen in the
-    targets alone. A new target always differs from the old one.
+    The targets stay in their own distribution, so the errors cannot be seen in the targets alone.
 
     Parameters
     ----------
     y : array-like of shape (n_rows,)
         Numeric targets with two or more different values.
-    fraction : float
-        Share of the rows to corrupt, in [0, 1]; rounded to whole rows.
-    rng : numpy.random.Generator or int
-        Source of randomness, or a seed for one.
+    fraction, rng
+        As for :func:`flip_labels`.
 
     Returns
     -------
     noisy : ndarray of shape (n_rows,)
-        A copy of the targets with errors.
+        A copy of the targets with errors; a new target always differs from the old one.
     is_corrupted : ndarray of bool, shape (n_rows,)
         Which rows were changed.
 
@@ -109,59 +124,6 @@ def replace_targets(
     return noisy, _mask(len(noisy), rows)
 
 
-def flip_label_pairs(
-    y: ArrayLike,
-    fraction: float,
-    rng: np.random.Generator | int,
-    *,
-    pairs: Mapping[Any, Any] | None = None,
-) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-    """Give a share of the rows the label that their class is mistaken for.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_rows,)
-        Labels of two or more classes.
-    fraction : float
-        Share of the rows *of each class that is in* `pairs` to corrupt, in [0, 1]; rounded to
-        whole rows.
-    rng : numpy.random.Generator or int
-        Source of randomness, or a seed for one.
-    pairs : mapping of label to label, optional
-        Which class is mistaken for which. By default each class for the next one in sorted
-        order, and the last for the first: the pair flipping of Han et al., Co-teaching (2018).
-
-    Returns
-    -------
-    noisy : ndarray of shape (n_rows,)
-        A copy of the labels with errors.
-    is_corrupted : ndarray of bool, shape (n_rows,)
-        Which rows were changed.
-
-    Raises
-    ------
-    ValueError
-        For a fraction outside [0, 1], a class that is mistaken for itself, or a label that no
-        row has.
-
-    Examples
-    --------
-    >>> labels = ["cat"] * 4 + ["dog"] * 4
-    >>> noisy, is_corrupted = flip_label_pairs(labels, 0.5, rng=0, pairs={"cat": "dog"})
-    >>> [str(label) for label in noisy[4:]], int(is_corrupted.sum())
-    (['dog', 'dog', 'dog', 'dog'], 2)
-    """
-    noisy, generator = _prepare(y, fraction, rng)
-    classes, codes = np.unique(noisy, return_inverse=True)
-    partners = _partners(classes, pairs)
-    corrupted = np.zeros(len(noisy), dtype=bool)
-    for code, partner in partners.items():
-        rows = _drawn(np.flatnonzero(codes == code), fraction, generator)
-        noisy[rows] = classes[partner]
-        corrupted[rows] = True
-    return noisy, corrupted
-
-
 def flip_border_labels(
     X: Any,
     y: ArrayLike,
@@ -169,7 +131,7 @@ def flip_border_labels(
     rng: np.random.Generator | int,
     *,
     model: Any = None,
-) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+) -> Planted:
     """Give a share of the rows a wrong label, more often where the classes are hard to tell apart.
 
     A reference model says how likely each class is for each row, cross-fitted in five parts so
@@ -189,20 +151,16 @@ def flip_border_labels(
         Features; only read.
     y : array-like of shape (n_rows,)
         Labels of two or more classes, each with two or more rows.
-    fraction : float
-        Share of the rows to corrupt, in [0, 1]; rounded to whole rows.
-    rng : numpy.random.Generator or int
-        Source of randomness, or a seed for one.
+    fraction, rng
+        As for :func:`flip_labels`.
     model : scikit-learn classifier, optional
         With ``predict_proba``; by default logistic regression. A ``Pipeline`` is shown `X`
         itself, any other model the encoded rows.
 
     Returns
     -------
-    noisy : ndarray of shape (n_rows,)
-        A copy of the labels with errors.
-    is_corrupted : ndarray of bool, shape (n_rows,)
-        Which rows were changed.
+    noisy, is_corrupted
+        As for :func:`flip_labels`.
 
     Raises
     ------
@@ -229,19 +187,19 @@ def flip_border_labels(
     return noisy, _mask(len(noisy), rows)
 
 
-def _partners(classes: NDArray[Any], pairs: Mapping[Any, Any] | None) -> dict[int, int]:
+def _partners(classes: NDArray[Any], to: Mapping[Any, Any] | str) -> dict[int, int]:
     """Class positions and the positions of what they are mistaken for."""
-    if len(classes) < 2:
-        raise ValueError("y has a single class, so no label can be flipped; pass two or more.")
-    if pairs is None:
+    if isinstance(to, str):
+        if to != "next":
+            raise ValueError(f"to={to!r} is unknown; use 'any', 'next', or a mapping of labels.")
         return {code: (code + 1) % len(classes) for code in range(len(classes))}
     places = {label: code for code, label in enumerate(classes.tolist())}
-    unknown = [label for label in (*pairs, *pairs.values()) if label not in places]
+    unknown = [label for label in (*to, *to.values()) if label not in places]
     if unknown:
-        raise ValueError(f"pairs names the label {unknown[0]!r}, which no row of y has.")
-    partners = {places[label]: places[other] for label, other in pairs.items()}
+        raise ValueError(f"to names the label {unknown[0]!r}, which no row of y has.")
+    partners = {places[label]: places[other] for label, other in to.items()}
     if any(code == partner for code, partner in partners.items()):
-        raise ValueError("pairs maps a label to itself; map it to another, or leave it out.")
+        raise ValueError("to maps a label to itself; map it to another, or leave it out.")
     return partners
 
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from dvrl.diagnostics.label_fit import LabelFit
 from dvrl.exceptions import DataValuationWarning
-from dvrl.numerics.paired import is_positive, mean_where, standard_error
+from dvrl.numerics.paired import is_positive, mean_where, rank_correlation, standard_error
 
 __all__ = ["Diagnostics", "Evidence", "Rewards", "diagnose", "warn"]
 
@@ -226,7 +225,7 @@ def diagnose(run: Evidence) -> Diagnostics:
     values, rewards = run.values, run.rewards
     correlation = distance = None
     if run.label_probability is not None:
-        correlation = _spearman(values, run.label_probability)
+        correlation = rank_correlation(values, run.label_probability)
         if run.is_prior:
             distance = float(np.abs(values - run.label_probability).mean())
     agreement = None if run.members is None else _agreement(run.members)
@@ -448,14 +447,6 @@ def _late_gain(history: Floats) -> tuple[float | None, bool]:
     return gain, bool(settled)
 
 
-def _spearman(a: Floats, b: Floats) -> float:
-    """Rank correlation; 0 where one side is constant, which has no order to agree with."""
-    ranks_a, ranks_b = rankdata(a), rankdata(b)
-    centred_a, centred_b = ranks_a - ranks_a.mean(), ranks_b - ranks_b.mean()
-    size = float(np.linalg.norm(centred_a) * np.linalg.norm(centred_b))
-    return float(np.clip(centred_a @ centred_b / size, -1.0, 1.0)) if size > 0 else 0.0
-
-
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
@@ -464,4 +455,4 @@ def _agreement(members: Floats) -> float | None:
     if len(members) < 2:
         return None
     pairs = combinations(members, 2)
-    return float(np.mean([_spearman(one, other) for one, other in pairs]))
+    return float(np.mean([rank_correlation(one, other) for one, other in pairs]))

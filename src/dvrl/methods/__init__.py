@@ -5,48 +5,39 @@ Low values mean suspicious rows everywhere; units differ between methods.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import NamedTuple
 
-_HOMES = {
-    "AME": "ame",
-    "BetaShapley": "beta_shapley",
-    "ConfidentLearning": "confident_learning",
-    "DataBanzhaf": "banzhaf",
-    "DataOOB": "data_oob",
-    "DataShapley": "data_shapley",
-    "GradientSimilarity": "gradient_similarity",
-    "InfluenceFunctions": "influence",
-    "KNNShapley": "knn_shapley",
-    "LAVA": "lava",
-    "LeaveOneOut": "leave_one_out",
-    "MarginalOnly": "controls",
-    "RandomValues": "controls",
+from dvrl.lazy import lazily
+
+
+class Method(NamedTuple):
+    """Where a method stands: its title in tables and figures, its class, and the class's file."""
+
+    title: str
+    class_name: str
+    file: str
+
+
+METHODS = {
+    "marginal": Method("marginal only", "MarginalOnly", "controls"),
+    "random": Method("random", "RandomValues", "controls"),
+    "leave_one_out": Method("leave-one-out", "LeaveOneOut", "leave_one_out"),
+    "data_shapley": Method("Data Shapley", "DataShapley", "data_shapley"),
+    "beta_shapley": Method("Beta Shapley", "BetaShapley", "beta_shapley"),
+    "banzhaf": Method("Data Banzhaf", "DataBanzhaf", "banzhaf"),
+    "ame": Method("AME", "AME", "ame"),
+    "knn_shapley": Method("KNN-Shapley", "KNNShapley", "knn_shapley"),
+    "data_oob": Method("Data-OOB", "DataOOB", "data_oob"),
+    "influence": Method("influence functions", "InfluenceFunctions", "influence"),
+    "gradient_similarity": Method(
+        "gradient similarity", "GradientSimilarity", "gradient_similarity"
+    ),
+    "lava": Method("LAVA", "LAVA", "lava"),
+    "confident_learning": Method("confident learning", "ConfidentLearning", "confident_learning"),
 }
+"""Methods by the names that `dvrl.compare` and the command line use."""
 
-__all__ = [
-    "AME",
-    "LAVA",
-    "BetaShapley",
-    "ConfidentLearning",
-    "DataBanzhaf",
-    "DataOOB",
-    "DataShapley",
-    "GradientSimilarity",
-    "InfluenceFunctions",
-    "KNNShapley",
-    "LeaveOneOut",
-    "MarginalOnly",
-    "RandomValues",
-]
+_HOMES = {each.class_name: f"{__name__}.{each.file}" for each in METHODS.values()}
 
-
-def __getattr__(name: str) -> Any:
-    """Import a method from its file when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = ["METHODS", "Method", *_HOMES]
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,7 @@ def average_marginal_effects(
     return np.asarray(lasso.coef_ * mean_square)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AME(UtilityMethod):
     """Average marginal effect of every row on the utility of random subsets.
 
@@ -66,26 +67,7 @@ class AME(UtilityMethod):
     n_subsets : int, default=1000
     """
 
-    def __init__(
-        self,
-        predictor: Any = "linear",
-        *,
-        metric: Any = None,
-        n_subsets: int = 1000,
-        max_seconds: float | None = None,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.predictor = predictor
-        self.metric = metric
-        self.n_subsets = n_subsets
-        self.max_seconds = max_seconds
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    n_subsets: int = 1000
 
     def _check(self) -> None:
         if self.n_subsets < MIN_SUBSETS:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from dvrl.data.preparation import Prepared
+from dvrl.numerics.paired import rank_correlation
 
 from .base import Deadline, Outcome, UtilityMethod
 
@@ -69,10 +69,7 @@ class SampleReuse:
 
     def agreement(self) -> float:
         """Rank correlation between the values of the two halves."""
-        first, second = map(_difference, self._sums)
-        if np.ptp(first) == 0 or np.ptp(second) == 0:
-            return 0.0
-        return float(spearmanr(first, second).statistic)
+        return rank_correlation(*map(_difference, self._sums))
 
 
 def _difference(sums: Values) -> Values:
@@ -81,19 +78,18 @@ def _difference(sums: Values) -> Values:
     return np.where((sums[:, 0] > 0).all(axis=0), inside - without, 0.0)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class DataBanzhaf(UtilityMethod):
     """Banzhaf value of every row, by maximum sample reuse (Wang and Jia, AISTATS 2023).
 
     Parameters
     ----------
-    predictor, metric, task, validation_fraction, n_jobs, random_state
+    predictor, metric, task, validation_fraction, n_jobs, max_seconds, random_state
         See :class:`dvrl.methods.base.UtilityMethod`.
     n_subsets : int, default=10000
         At most so many.
     convergence : float or None, default=0.9
         Stop when the ranks of two halves of the sample correlate so well.
-    max_seconds : float, default=None
-        Stop after this time, with what there is.
 
     Attributes
     ----------
@@ -101,28 +97,8 @@ class DataBanzhaf(UtilityMethod):
         ``n_subsets``, ``agreement_of_halves``.
     """
 
-    def __init__(
-        self,
-        predictor: Any = "linear",
-        *,
-        metric: Any = None,
-        n_subsets: int = 10_000,
-        convergence: float | None = 0.9,
-        max_seconds: float | None = None,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.predictor = predictor
-        self.metric = metric
-        self.n_subsets = n_subsets
-        self.convergence = convergence
-        self.max_seconds = max_seconds
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    n_subsets: int = 10_000
+    convergence: float | None = 0.9
 
     def _check(self) -> None:
         if self.n_subsets < 4:

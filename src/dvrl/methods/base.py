@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from dvrl.data.preparation import Prepared, prepare
 from dvrl.data.task import resolve_task
 from dvrl.learning.settings import DEFAULT_METRICS
 from dvrl.numerics.compilation import make_room
+from dvrl.numerics.seeds import seed_of
 
 from .utility import Utility
 
@@ -24,13 +25,7 @@ Values = NDArray[np.float64]
 
 
 class Deadline:
-    """The end of a time budget.
-
-    Parameters
-    ----------
-    max_seconds : float or None
-        From now on; None for no end.
-    """
+    """The end of a time budget in seconds from now; None for no end."""
 
     def __init__(self, max_seconds: float | None) -> None:
         self.end = None if max_seconds is None else time.perf_counter() + max_seconds
@@ -63,11 +58,18 @@ class Outcome(NamedTuple):
     details: dict[str, Any] = {}  # noqa: RUF012
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ValuationMethod(BaseEstimator):
     """Base of all methods: preparation before, attributes after.
 
-    A method implements `_value` and declares its parameters in `__init__`, among them `task`,
-    `validation_fraction` and `random_state`.
+    A method is a dataclass of its parameters and implements `_value`.
+
+    Parameters
+    ----------
+    task : {"auto", "classification", "regression"}, default="auto"
+    validation_fraction : float, default=0.2
+        Share of the rows that is held out where `fit` gets no validation rows.
+    random_state : int, RandomState or None
 
     Attributes
     ----------
@@ -85,9 +87,9 @@ class ValuationMethod(BaseEstimator):
         Numbers about the run.
     """
 
-    task: str
-    validation_fraction: float
-    random_state: Any
+    task: str = "auto"
+    validation_fraction: float = 0.2
+    random_state: Any = None
 
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Self:
         """Value the training rows.
@@ -112,17 +114,8 @@ class ValuationMethod(BaseEstimator):
         started = time.perf_counter()
         task = resolve_task(self.task, y)
         self._check_all()
-        seed = self._seed()
-        data = prepare(
-            self,
-            X,
-            y,
-            X_val,
-            y_val,
-            task=task,
-            validation_fraction=self.validation_fraction,
-            seed=seed,
-        )
+        seed, share = seed_of(self.random_state), self.validation_fraction
+        data = prepare(self, X, y, X_val, y_val, task=task, validation_fraction=share, seed=seed)
         return self._fit(data, task, seed, started)
 
     def fit_prepared(self, data: Prepared, task: str) -> Self:
@@ -142,16 +135,13 @@ class ValuationMethod(BaseEstimator):
         started = time.perf_counter()
         self._check_all()
         make_room()
-        return self._fit(data, task, self._seed(), started)
+        return self._fit(data, task, seed_of(self.random_state), started)
 
     def _check_all(self) -> None:
         budget = getattr(self, "max_seconds", None)
         if budget is not None and not budget > 0:
             raise ValueError(f"max_seconds={budget!r} must be greater than 0, or None.")
         self._check()
-
-    def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _fit(self, data: Prepared, task: str, seed: int, started: float) -> Self:
         outcome = self._value(data, task, seed)
@@ -188,6 +178,7 @@ class ValuationMethod(BaseEstimator):
         raise NotImplementedError
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class UtilityMethod(ValuationMethod):
     """Base of the methods that ask for the utility of subsets.
 
@@ -197,20 +188,19 @@ class UtilityMethod(ValuationMethod):
         As for :class:`dvrl.DVRLClassifier`: ``"linear"``, ``"mlp"``, or any estimator.
     metric : str or callable, default=None
         Utility on the validation rows; the log-likelihood, or the negative squared error.
-    task : {"auto", "classification", "regression"}, default="auto"
-    validation_fraction : float, default=0.2
     n_jobs : int, default=None
         Fits of a black box at once.
     max_seconds : float, default=None
-        Methods that have it stop after this time, with what there is; ``details_`` then has
-        ``stopped_early``.
-    random_state : int, RandomState or None
+        Stop after this time, with what there is; ``details_`` then has ``stopped_early``.
+    task, validation_fraction, random_state
+        See :class:`dvrl.methods.base.ValuationMethod`.
     """
 
-    predictor: Any
-    metric: Any
-    n_jobs: int | None
-    _tolerance: float | None = None
+    predictor: Any = field(default="linear", kw_only=False)
+    metric: Any = None
+    n_jobs: int | None = None
+    max_seconds: float | None = None
+    _tolerance: ClassVar[float | None] = None
 
     def _utility(self, data: Prepared, task: str, seed: int) -> Utility:
         return Utility(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, gammaln
 
-from .permutations import PermutationMethod
+from .data_shapley import DataShapley
 
 __all__ = ["BetaShapley", "beta_weights"]
 
@@ -27,16 +27,17 @@ def beta_weights(n_rows: int, alpha: float, beta: float) -> Values:
     return np.asarray(n_rows * np.exp(log_binomial + log_share))
 
 
-class BetaShapley(PermutationMethod):
+@dataclass(eq=False, repr=False, kw_only=True)
+class BetaShapley(DataShapley):
     """Beta Shapley: contributions to small sets weigh more (Kwon and Zou, AISTATS 2022).
 
     Parameters
     ----------
-    predictor, metric, task, validation_fraction, n_jobs, random_state
+    predictor, metric, task, validation_fraction, n_jobs, max_seconds, random_state
         See :class:`dvrl.methods.base.UtilityMethod`.
     alpha, beta : float, default=16, 1
         Of the Beta distribution; 1, 1 is Data Shapley.
-    n_permutations, truncation, convergence, max_seconds
+    n_permutations, truncation, convergence
         See :class:`dvrl.methods.DataShapley`.
 
     Attributes
@@ -45,34 +46,8 @@ class BetaShapley(PermutationMethod):
         ``n_permutations``, ``agreement_of_halves``.
     """
 
-    def __init__(
-        self,
-        predictor: Any = "linear",
-        *,
-        alpha: float = 16.0,
-        beta: float = 1.0,
-        metric: Any = None,
-        n_permutations: int = 1000,
-        truncation: float = 0.01,
-        convergence: float | None = 0.9,
-        max_seconds: float | None = None,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.predictor = predictor
-        self.alpha = alpha
-        self.beta = beta
-        self.metric = metric
-        self.n_permutations = n_permutations
-        self.truncation = truncation
-        self.convergence = convergence
-        self.max_seconds = max_seconds
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    alpha: float = 16.0
+    beta: float = 1.0
 
     def _check(self) -> None:
         super()._check()

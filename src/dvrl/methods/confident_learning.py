@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .base import Outcome, ValuationMethod
 __all__ = ["ConfidentLearning"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ConfidentLearning(ValuationMethod):
     """Label quality scores of cleanlab (Northcutt, Jiang and Chuang, JAIR 2021).
 
@@ -31,22 +33,9 @@ class ConfidentLearning(ValuationMethod):
         See :class:`dvrl.methods.base.UtilityMethod`.
     """
 
-    def __init__(
-        self,
-        score: str = "normalized_margin",
-        *,
-        marginal: Any = "linear",
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.score = score
-        self.marginal = marginal
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    score: str = field(default="normalized_margin", kw_only=False)
+    marginal: Any = "linear"
+    n_jobs: int | None = None
 
     def _check(self) -> None:
         _cleanlab()

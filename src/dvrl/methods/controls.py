@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .base import Outcome, ValuationMethod
 __all__ = ["MarginalOnly", "RandomValues"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class RandomValues(ValuationMethod):
     """A random order of the rows.
 
@@ -23,17 +25,11 @@ class RandomValues(ValuationMethod):
         See :class:`dvrl.methods.base.UtilityMethod`.
     """
 
-    def __init__(
-        self, *, task: str = "auto", validation_fraction: float = 0.2, random_state: Any = None
-    ) -> None:
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
-
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
         return Outcome(np.random.default_rng(seed).random(len(data.X)))
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class MarginalOnly(ValuationMethod):
     """Probability that reference models give to the row's own label.
 
@@ -47,20 +43,8 @@ class MarginalOnly(ValuationMethod):
         See :class:`dvrl.methods.base.UtilityMethod`.
     """
 
-    def __init__(
-        self,
-        marginal: Any = "auto",
-        *,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.marginal = marginal
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    marginal: Any = field(default="auto", kw_only=False)
+    n_jobs: int | None = None
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
         marginal = Marginal(self.marginal, task=task, n_jobs=self.n_jobs, random_state=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .fitters import make_fitter
 __all__ = ["DataOOB"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class DataOOB(ValuationMethod):
     """Mean score of a row under the models whose bootstrap sample left it out.
 
@@ -31,24 +33,10 @@ class DataOOB(ValuationMethod):
         See :class:`dvrl.methods.base.UtilityMethod`.
     """
 
-    def __init__(
-        self,
-        predictor: Any = "linear",
-        *,
-        n_models: int = 1000,
-        max_seconds: float | None = None,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.predictor = predictor
-        self.n_models = n_models
-        self.max_seconds = max_seconds
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    predictor: Any = field(default="linear", kw_only=False)
+    n_models: int = 1000
+    n_jobs: int | None = None
+    max_seconds: float | None = None
 
     def _check(self) -> None:
         if self.n_models < 1:

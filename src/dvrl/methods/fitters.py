@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 
 from dvrl.data.preparation import Prepared
 from dvrl.data.table import Table
@@ -43,15 +44,10 @@ _NO_REWARD = Reward("none", lambda *_: 0.0, differentiable=False, on_host=False)
 
 
 class Fitter(Protocol):
-    """Fits one predictor per subset.
-
-    Attributes
-    ----------
-    batch_subsets : int
-        Subsets that are fitted together.
-    """
+    """Fits one predictor per subset, `batch_subsets` of them together at most."""
 
     batch_subsets: int
+    predictor: Any
 
     def scores(self, counts: Counts, reward: Reward | None = None) -> list[Any]:
         """Scores (rows, outputs) for the scored rows, by one predictor per subset.
@@ -104,7 +100,8 @@ def make_fitter(
     chosen = by_name(predictor, task, settings)
     scored = data.training if on_training_rows else data.validation
     if not is_traced(chosen):
-        host = on_host(chosen, data.coder, n_jobs=n_jobs, seed=seed)
+        # A copy: what the caller does to the predictor later must not change utilities halfway.
+        host = on_host(clone(chosen, safe=False), data.coder, n_jobs=n_jobs, seed=seed)
         return HostFitter(host, data.training, scored, data.coder, seed)
     if getattr(chosen, "linear_fits", False):
         chosen = replace(chosen, tolerance=TOLERANCE if tolerance is None else tolerance)
@@ -139,7 +136,7 @@ class TracedFitter:
         seed: int,
     ) -> None:
         n, d = X.shape
-        n_rows, n_columns = padded_size(n), n_columns_of(predictor, d)
+        self.n_rows, n_rows, n_columns = n, padded_size(n), n_columns_of(predictor, d)
         self.predictor, self.n_scored, self.n_outputs = predictor, len(X_scored), Y.shape[1]
         self.is_solved = bool(getattr(predictor, "linear_fits", False))
         self.tolerance = float(getattr(predictor, "tolerance", 0.0))
@@ -162,13 +159,16 @@ class TracedFitter:
         self.initial = initial_parameters(
             predictor, np.random.default_rng(seed), d, n_columns, Y.shape[1]
         )
-        self.start = self.initial
-        if self.is_solved:
-            # A solved fit does not depend on its start, and all rows are near most subsets.
-            weights = np.ones(n, np.float32)
-            rows = Table(X, Y)
-            exact = LinearPredictor()
-            self.start = fit_traced(exact, rows, weights, l2=settings.l2, seed=seed).params
+        self.fit_exactly = partial(
+            fit_traced, LinearPredictor(), Table(X, Y), l2=settings.l2, seed=seed
+        )
+
+    @cached_property
+    def start(self) -> Parameters:
+        """Where the fits start: a solved fit may start anywhere, and all rows are near most."""
+        if not self.is_solved:
+            return self.initial
+        return self.fit_exactly(weights=np.ones(self.n_rows, np.float32)).params
 
     def scores(self, counts: Counts, reward: Reward | None = None) -> list[Any]:
         """See :class:`Fitter`."""
@@ -189,22 +189,10 @@ class TracedFitter:
         return list(np.asarray(scores)[: len(counts), : self.n_scored])
 
     def prefix_scores(self, orders: NDArray[np.intp], block: int) -> Iterator[NDArray[np.float32]]:
-        """Scores of predictors fitted on growing prefixes of each order, block by block.
+        """Scores (block, k, n_scored, outputs) of fits on growing prefixes of each order (k, n).
 
         Each fit starts from that of the prefix that is one row shorter; solved linear predictors
-        only.
-
-        Parameters
-        ----------
-        orders : (k, n_rows) int
-            Orders of the rows.
-        block : int
-            Prefixes that are fitted between two yields.
-
-        Yields
-        ------
-        (block, k, n_scored, n_outputs) float32
-            The last block repeats its last prefix.
+        only. The last block repeats its last prefix.
         """
         assert self.is_solved
         k, n = orders.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = ["GradientSimilarity"]
 BLOCK_ROWS = 1024
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class GradientSimilarity(ValuationMethod):
     """Cosine of each row's gradient with that of the validation rows, averaged over a training.
 
@@ -37,28 +39,19 @@ class GradientSimilarity(ValuationMethod):
         See :class:`dvrl.methods.base.UtilityMethod`.
     """
 
-    def __init__(
-        self,
-        predictor: str = "linear",
-        *,
-        n_steps: int = 100,
-        learning_rate: float = 0.1,
-        max_seconds: float | None = None,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        random_state: Any = None,
-    ) -> None:
-        self.predictor = predictor
-        self.n_steps = n_steps
-        self.learning_rate = learning_rate
-        self.max_seconds = max_seconds
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
+    predictor: str = field(default="linear", kw_only=False)
+    n_steps: int = 100
+    learning_rate: float = 0.1
+    max_seconds: float | None = None
 
     def _check(self) -> None:
         if self.n_steps < 1 or self.learning_rate <= 0:
             raise ValueError("n_steps must be 1 or more and learning_rate greater than 0.")
+        if not isinstance(self.predictor, str):
+            raise ValueError(
+                "Gradient similarity needs the gradients of a built-in predictor: use 'linear' or "
+                "'mlp', or another method."
+            )
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
         model: Any = named_predictor(

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dvrl.data.preparation import Prepared
-from dvrl.learning.assembly import by_name, inner_learning_rate
+from dvrl.learning.assembly import by_name
 from dvrl.learning.settings import DEFAULT_METRICS, RunSettings
-from dvrl.numerics.padding import pad, padded_size
-from dvrl.predictors.base import initial_parameters, is_traced
+from dvrl.numerics.padding import pad
+from dvrl.predictors.base import is_traced
 from dvrl.predictors.rewards import make_reward
-from dvrl.predictors.traced import n_columns_of
+from dvrl.predictors.traced import fit_once
 
 from .base import Outcome, ValuationMethod
+from .fitters import TracedFitter
 
 __all__ = ["InfluenceFunctions"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class InfluenceFunctions(ValuationMethod):
     """Derivative of the validation reward by the weight of every row, at equal weights.
 
@@ -38,20 +39,8 @@ class InfluenceFunctions(ValuationMethod):
         See :class:`dvrl.methods.base.UtilityMethod`.
     """
 
-    def __init__(
-        self,
-        predictor: Any = "linear",
-        *,
-        metric: Any = None,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        random_state: Any = None,
-    ) -> None:
-        self.predictor = predictor
-        self.metric = metric
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
+    predictor: Any = field(default="linear", kw_only=False)
+    metric: Any = None
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
         settings = RunSettings()
@@ -69,28 +58,27 @@ class InfluenceFunctions(ValuationMethod):
             raise ValueError(
                 f"metric={metric!r} has no derivative; use {DEFAULT_METRICS[task]!r}, say."
             )
-        n, d = data.X.shape
+        fitter = TracedFitter(predictor, data.X, data.Y, data.X_validation, settings, seed)
         m, n_outputs = data.Y_validation.shape
-        n_rows, n_columns, n_validation = padded_size(n), n_columns_of(predictor, d), padded_size(m)
-        start = initial_parameters(predictor, np.random.default_rng(seed), d, n_columns, n_outputs)
-        X, Y = jnp.asarray(pad(data.X, n_rows, n_columns)), jnp.asarray(pad(data.Y, n_rows))
-        X_validation = jnp.asarray(pad(data.X_validation, n_validation, n_columns))
-        Y_validation = jnp.asarray(pad(data.Y_validation, n_validation))
-        mask = jnp.asarray(pad(np.ones(n, np.float32), n_rows))
-        counted = jnp.asarray(pad(np.ones(m, np.float32), n_validation))
-        hyper = {
-            "inner_learning_rate": jnp.float32(inner_learning_rate(predictor, settings)),
-            "l2": jnp.float32(settings.l2),
-        }
+        Y_validation = pad(data.Y_validation, len(fitter.X_scored))
+        counted = pad(np.ones(m, np.float32), len(fitter.X_scored))
 
         def reward_of(weights: jax.Array) -> jax.Array:
-            fitted = predictor.solve(start, X, Y, weights[None], mask, jax.random.key(seed), hyper)
-            params = jax.tree.map(lambda leaf: leaf[0], fitted)
-            scores = predictor.apply(params, X_validation, n_outputs)
+            params = fit_once(
+                predictor,
+                fitter.initial,
+                fitter.X,
+                fitter.Y,
+                weights,
+                fitter.mask,
+                fitter.key,
+                fitter.hyper,
+            )
+            scores = predictor.apply(params, fitter.X_scored, n_outputs)
             judged: jax.Array = reward.function(
                 Y_validation, scores, counted, data.coder.center, data.coder.scale
             )
             return judged
 
-        gradient = jax.jit(jax.grad(reward_of))(mask)
-        return Outcome(np.asarray(gradient[:n], np.float64), n_fits=1)
+        gradient = jax.jit(jax.grad(reward_of))(fitter.mask)
+        return Outcome(np.asarray(gradient[: len(data.X)], np.float64), n_fits=1)

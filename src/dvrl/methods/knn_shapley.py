@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,7 @@ def _pair_weights(n: int, k: int) -> tuple[Values, Values, Values]:
     return most / rank, nearer_share, farther_share
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class KNNShapley(ValuationMethod):
     """Exact Shapley values for the predictor that looks at the nearest rows.
 
@@ -126,18 +127,7 @@ class KNNShapley(ValuationMethod):
         See :class:`dvrl.methods.base.UtilityMethod`.
     """
 
-    def __init__(
-        self,
-        n_neighbors: int = 10,
-        *,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        random_state: Any = None,
-    ) -> None:
-        self.n_neighbors = n_neighbors
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
+    n_neighbors: int = field(default=10, kw_only=False)
 
     def _check(self) -> None:
         if self.n_neighbors < 1:

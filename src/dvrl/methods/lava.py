@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ __all__ = ["LAVA"]
 Values = NDArray[np.float64]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LAVA(ValuationMethod):
     """Sensitivity of the optimal-transport distance to the weight of each row, with its sign.
 
@@ -34,20 +36,8 @@ class LAVA(ValuationMethod):
         See :class:`dvrl.methods.base.UtilityMethod`.
     """
 
-    def __init__(
-        self,
-        *,
-        label_weight: float = 1.0,
-        n_label_rows: int = 300,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        random_state: Any = None,
-    ) -> None:
-        self.label_weight = label_weight
-        self.n_label_rows = n_label_rows
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
+    label_weight: float = 1.0
+    n_label_rows: int = 300
 
     def _check(self) -> None:
         if self.label_weight < 0 or self.n_label_rows < 1:

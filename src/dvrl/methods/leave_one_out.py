@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from .base import Deadline, Outcome, UtilityMethod
 __all__ = ["LeaveOneOut"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LeaveOneOut(UtilityMethod):
     """Value of a row: u(all rows) - u(all rows but this one) (Cook, 1977).
 
@@ -26,25 +27,6 @@ class LeaveOneOut(UtilityMethod):
 
     # Differences are small: both sides must be solved well beyond them.
     _tolerance = 1e-7
-
-    def __init__(
-        self,
-        predictor: Any = "linear",
-        *,
-        metric: Any = None,
-        max_seconds: float | None = None,
-        task: str = "auto",
-        validation_fraction: float = 0.2,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.predictor = predictor
-        self.metric = metric
-        self.max_seconds = max_seconds
-        self.task = task
-        self.validation_fraction = validation_fraction
-        self.n_jobs = n_jobs
-        self.random_state = random_state
 
     def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
         deadline = Deadline(self.max_seconds)

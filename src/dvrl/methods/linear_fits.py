@@ -32,9 +32,9 @@ __all__ = ["Chains", "Rows", "grow_chains", "parameters", "solve_subsets", "star
 # half of them.
 MAX_STEPS = 200
 MAX_STEPS_PER_ROW = 40
-# Next to the gradient of one row, whose entries are of order one, the tolerance of a fit of very
-# many rows is large. A chain, whose fits are compared with each other, is allowed no more than that
-# of so many rows: with 2e-4, a hundredth of a row. What is left is made up for at the next row.
+# A fit is done where no entry of its gradient is above the tolerance times its number of rows. The
+# fits of a chain are subtracted from each other and must be more precise: they count no more rows
+# than these. With 2e-4 the error is a hundredth of what a row adds, and the next fit corrects it.
 CHAIN_TOLERANCE_ROWS = 50.0
 # Rounding of a gradient summed in float32, as a share of the sum of absolute terms.
 ROUNDING = 2e-7
@@ -131,21 +131,13 @@ def _dot(left: Array, right: Array) -> Array:
 
 
 class ConjugateGradients(NamedTuple):
-    """Nonlinear conjugate gradients (Polak and Ribiere), with one preconditioner for all fits.
+    """Nonlinear conjugate gradients (Polak and Ribiere), with one preconditioner for all fits."""
 
-    Attributes
-    ----------
-    blocks : (raw, columns, columns)
-        Approximate inverse of a typical Hessian, without the part between raw outputs.
-    direction : (columns, fits, raw)
-        The last one.
-    size : (fits,)
-        Product of the last gradient with its preconditioned self.
-    """
-
-    blocks: Array
-    direction: Array
-    size: Array
+    # Approximate inverse of a typical Hessian, without the part between raw outputs.
+    blocks: Float[Array, "raw columns columns"]
+    direction: Float[Array, "columns fits raw"]
+    # Product of the last gradient with its preconditioned self.
+    size: Float[Array, " fits"]
 
     @classmethod
     def start(cls, blocks: Array, theta: Array) -> ConjugateGradients:
@@ -169,14 +161,9 @@ class ConjugateGradients(NamedTuple):
 
 
 class QuasiNewton(NamedTuple):
-    """The method of Broyden, Fletcher, Goldfarb and Shanno; an inverse Hessian for each fit.
+    """The method of Broyden, Fletcher, Goldfarb and Shanno; an inverse Hessian for each fit."""
 
-    Attributes
-    ----------
-    inverse : (fits, columns * raw, columns * raw)
-    """
-
-    inverse: Array
+    inverse: Float[Array, "fits columns*raw columns*raw"]
 
     @classmethod
     def start(cls, rows: Rows, theta: Array) -> QuasiNewton:
@@ -241,16 +228,9 @@ class _Batch(NamedTuple):
 def solve_subsets(
     rows: Rows, start: Parameters, weights: Float[Array, "fits rows"], tolerance: float
 ) -> Float[Array, "columns fits raw"]:
-    """Coefficients of the converged fits on rows with these weights.
+    """Coefficients of the converged fits, started at the parameters of one fit near all of them.
 
-    Parameters
-    ----------
-    rows : Rows
-    start : pytree
-        Parameters of one fit near all of them, such as that of all rows.
-    weights : (fits, rows) float
-    tolerance : float
-        Largest entry of the gradient, per unit of weight; but not below its rounding.
+    The tolerance is that of the largest entry of a gradient per unit of weight.
     """
     w = weights.T
     first = _stacked(start)
@@ -279,15 +259,8 @@ def solve_subsets(
         )
 
     zero = jnp.zeros_like(theta)
-    batch = _Batch(
-        theta,
-        raw,
-        zero,
-        zero,
-        memory,
-        jnp.zeros(w.shape[1], bool),
-        jnp.asarray(0),
-    )
+    nobody = jnp.zeros(w.shape[1], bool)
+    batch = _Batch(theta, raw, zero, zero, memory, nobody, jnp.asarray(0))
     return jax.lax.while_loop(
         lambda batch: ~jnp.all(batch.is_done) & (batch.n_steps < MAX_STEPS), advance, batch
     ).theta
@@ -316,15 +289,7 @@ def _memory_of_subsets(rows: Rows, weights: Array, raw: Array) -> QuasiNewton | 
 
 
 class Chains(NamedTuple):
-    """Growing subsets, each with its fit.
-
-    Attributes
-    ----------
-    theta : (columns, chains, raw)
-    weights : (rows, chains)
-        1 for rows that are in.
-    memory : QuasiNewton or ConjugateGradients
-    """
+    """Growing subsets, each with its fit; weights are 1 for rows that are in."""
 
     theta: Float[Array, "columns chains raw"]
     weights: Float[Array, "rows chains"]
@@ -361,23 +326,9 @@ def start_chains(rows: Rows, start: Parameters, n_chains: int) -> Chains:
 def grow_chains(
     rows: Rows, chains: Chains, added: Int[Array, "block chains"], tolerance: float
 ) -> tuple[Chains, Float[Array, "block chains columns raw"]]:
-    """Add rows to each chain, one by one, and fit after each.
+    """Add rows to each chain one by one; coefficients of the fit after each.
 
-    Parameters
-    ----------
-    rows : Rows
-    chains : Chains
-        Used up.
-    added : (block, chains) int
-        The next rows of each chain. A row that is in already changes nothing.
-    tolerance : float
-        Of a :class:`dvrl.predictors.linear.LinearPredictor`.
-
-    Returns
-    -------
-    chains : Chains
-    found : (block, chains, columns, raw)
-        Coefficients after each row.
+    The chains are used up. A row that is in already changes nothing.
     """
     block, n_chains = added.shape
     numbers = jnp.arange(n_chains)
@@ -388,41 +339,6 @@ def grow_chains(
         # Chains of as many rows have like curvature.
         blocks = rows.inverse_blocks(jnp.mean(weights, axis=1), jnp.mean(raw, axis=1))
         memory = ConjugateGradients.start(blocks, chains.theta)
-
-    def advance(now: _Growing) -> _Growing:
-        residuals = rows.residuals(now.raw)
-        gradient = rows.gradient(now.weights, residuals, now.theta)
-        change = gradient - now.gradient
-        n_rows = jnp.minimum(jnp.sum(now.weights, axis=0), CHAIN_TOLERANCE_ROWS)
-        target = tolerance * n_rows[:, None]
-        is_solved = jnp.all(jnp.abs(gradient) <= target, axis=(0, 2))
-        found = now.found.at[now.place, numbers].set(jnp.moveaxis(now.theta, 0, 1))
-        is_last = now.place == block - 1
-        moves_on = is_solved & ~is_last
-        place = now.place + moves_on
-        # What the next row adds is known without another pass over all rows.
-        new = added[place, numbers]
-        gains = (moves_on * (1.0 - now.weights[new, numbers]))[:, None] * residuals[new, numbers]
-        gradient = gradient + rows.X[new].T[..., None] * gains
-        weights = now.weights.at[new, numbers].set(1.0)
-        direction, memory = now.memory.next(now.step, change, gradient, moves_on)
-        length, raw_direction = rows.step_length(weights, now.raw, gradient, direction)
-        is_done = is_solved & is_last
-        length = jnp.where(is_done[:, None], 0.0, length)
-        step = length * direction
-        return _Growing(
-            now.theta + step,
-            now.raw + length * raw_direction,
-            weights,
-            gradient,
-            step,
-            memory,
-            place,
-            is_done,
-            found,
-            now.n_steps + 1,
-        )
-
     zero = jnp.zeros_like(chains.theta)
     now = _Growing(
         chains.theta,
@@ -436,10 +352,52 @@ def grow_chains(
         jnp.zeros((block, n_chains, *zero.shape[::2])),
         jnp.asarray(0),
     )
-    most = MAX_STEPS_PER_ROW * block
-    now = jax.lax.while_loop(lambda now: ~jnp.all(now.is_done) & (now.n_steps < most), advance, now)
+    now = jax.lax.while_loop(
+        lambda now: ~jnp.all(now.is_done) & (now.n_steps < MAX_STEPS_PER_ROW * block),
+        partial(_next_step, rows, added, tolerance),
+        now,
+    )
     # Were a chain to run out of steps, its last fit would stand for the rows not yet added.
     late = jnp.arange(block)[:, None] > now.place
     found = jnp.where(late[..., None, None], jnp.moveaxis(now.theta, 0, 1), now.found)
     weights = now.weights.at[added, numbers].set(1.0)
     return Chains(now.theta, weights, now.memory), found
+
+
+def _next_step(
+    rows: Rows, added: Int[Array, "block chains"], tolerance: float, now: _Growing
+) -> _Growing:
+    """One step of each chain; where its fit is solved, on to its next row."""
+    numbers = jnp.arange(added.shape[1])
+    residuals = rows.residuals(now.raw)
+    gradient = rows.gradient(now.weights, residuals, now.theta)
+    change = gradient - now.gradient
+    n_rows = jnp.minimum(jnp.sum(now.weights, axis=0), CHAIN_TOLERANCE_ROWS)
+    target = tolerance * n_rows[:, None]
+    is_solved = jnp.all(jnp.abs(gradient) <= target, axis=(0, 2))
+    found = now.found.at[now.place, numbers].set(jnp.moveaxis(now.theta, 0, 1))
+    is_last = now.place == added.shape[0] - 1
+    moves_on = is_solved & ~is_last
+    place = now.place + moves_on
+    # What the next row adds is known without another pass over all rows.
+    new = added[place, numbers]
+    gains = (moves_on * (1.0 - now.weights[new, numbers]))[:, None] * residuals[new, numbers]
+    gradient = gradient + rows.X[new].T[..., None] * gains
+    weights = now.weights.at[new, numbers].set(1.0)
+    direction, memory = now.memory.next(now.step, change, gradient, moves_on)
+    length, raw_direction = rows.step_length(weights, now.raw, gradient, direction)
+    is_done = is_solved & is_last
+    length = jnp.where(is_done[:, None], 0.0, length)
+    step = length * direction
+    return _Growing(
+        now.theta + step,
+        now.raw + length * raw_direction,
+        weights,
+        gradient,
+        step,
+        memory,
+        place,
+        is_done,
+        found,
+        now.n_steps + 1,
+    )

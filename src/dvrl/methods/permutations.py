@@ -6,18 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
-from dvrl.data.preparation import Prepared
+from dvrl.numerics.paired import rank_correlation
 
-from .base import Deadline, Outcome, UtilityMethod
+from .base import Deadline
 from .utility import Utility
 
-__all__ = ["PermutationMethod", "RunningMeans", "contributions"]
+__all__ = ["RunningMeans", "contributions"]
 
 Values = NDArray[np.float64]
 
-BATCH_PERMUTATIONS = 64
 # So many contributions in a row must be small before an order counts as exhausted.
 TRUNCATION_RUN = 5
 # A semivalue stops where the remaining sizes carry less than this share of its weight.
@@ -59,10 +57,7 @@ class RunningMeans:
         """Rank correlation between the means of the two halves; 0 while one is empty."""
         if not self.counts.all():
             return 0.0
-        first, second = self.sums / self.counts[:, None]
-        if np.ptp(first) == 0 or np.ptp(second) == 0:
-            return 0.0
-        return float(spearmanr(first, second).statistic)
+        return rank_correlation(*(self.sums / self.counts[:, None]))
 
 
 def contributions(
@@ -96,53 +91,3 @@ def contributions(
         if exhausted or (deadline is not None and deadline.passed):
             break
     return result
-
-
-class PermutationMethod(UtilityMethod):
-    """Mean of weighted marginal contributions over random orders.
-
-    A method implements `_weights` and declares its parameters, among them those below.
-    """
-
-    n_permutations: int
-    truncation: float
-    convergence: float | None
-    max_seconds: float | None
-
-    def _weights(self, n_rows: int) -> Values:
-        """Weight of a contribution to a set of 0, 1, .., n - 1 rows; the mean is one."""
-        raise NotImplementedError
-
-    def _check(self) -> None:
-        if self.n_permutations < 2:
-            raise ValueError("n_permutations must be 2 or more, so that an error can be told.")
-        if not 0 <= self.truncation < 1:
-            raise ValueError(f"truncation={self.truncation!r} must lie in [0, 1).")
-
-    def _value(self, data: Prepared, task: str, seed: int) -> Outcome:
-        utility = self._utility(data, task, seed)
-        rng = np.random.default_rng(seed)
-        n = utility.n_rows
-        means, weights = RunningMeans.of_size(n), self._weights(n)
-        size = min(BATCH_PERMUTATIONS, self.n_permutations)
-        deadline, stopped = Deadline(self.max_seconds), False
-        half = 0
-        while means.counts.sum() < self.n_permutations:
-            orders = np.stack([rng.permutation(n) for _ in range(size)])
-            wanted = self.n_permutations - int(means.counts.sum())
-            samples = contributions(utility, orders, weights, self.truncation, deadline)[:wanted]
-            stopped = deadline.passed and wanted > len(samples)
-            if stopped and means.counts.any():
-                break  # these orders were cut short; the others were not
-            means.add(samples[::2], half)
-            means.add(samples[1::2], 1 - half)
-            if self.convergence is not None and means.agreement() >= self.convergence:
-                break
-            if stopped:
-                break
-        details = {
-            "n_permutations": int(means.counts.sum()),
-            "agreement_of_halves": means.agreement(),
-            "stopped_early": stopped,
-        }
-        return Outcome(means.mean, means.standard_error, utility.n_fits, details)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dvrl.data.preparation import Prepared
 from dvrl.learning.evaluators import Judge, Skipped, rewards_of
+from dvrl.learning.spec import run_spec
 from dvrl.predictors.blackbox import Failure
 from dvrl.predictors.rewards import make_reward
 
@@ -25,7 +27,7 @@ __all__ = ["Utility"]
 # What the cache of utilities may take.
 CACHE_BYTES = 1 << 28
 # Bytes of a cached utility beside its key.
-CACHE_OVERHEAD = 150
+CACHE_OVERHEAD = 170
 # Prefixes per compiled block: enough to hide the call, few enough to stop soon after convergence.
 PREFIX_BLOCK = 32
 
@@ -74,6 +76,15 @@ class Utility:
         sees = getattr(getattr(self._fitter, "judge", None), "sees", "features")
         self._judge = Judge(reward, data.coder, data.validation, sees)
         self._skipped = Skipped()
+        spec = run_spec(
+            predictor=self._fitter.predictor,
+            reward=reward,
+            seed=seed,
+            training=data.training,
+            validation=data.validation,
+        )
+        # Utilities are found again by all that decides them, and the rows of the subset.
+        self._spec = bytes.fromhex(joblib.hash(spec))
         self._cache: dict[bytes, float] = {}
 
     @property
@@ -99,7 +110,7 @@ class Utility:
                 f"subsets has shape {np.shape(subsets)}; pass one column per training row "
                 f"({self.n_rows})."
             )
-        keys = [row.tobytes() for row in np.packbits(chosen, axis=1)]
+        keys = [self._spec + row.tobytes() for row in np.packbits(chosen, axis=1)]
         missing = {key: at for at, key in enumerate(keys) if key not in self._cache}
         fresh = dict(zip(missing, self._evaluate(chosen[list(missing.values())]), strict=True))
         utilities = [fresh[key] if key in fresh else self._cache[key] for key in keys]
@@ -116,20 +127,10 @@ class Utility:
         return float(self(np.ones((1, self.n_rows), bool))[0])
 
     def prefixes(self, orders: NDArray[np.intp]) -> Iterator[NDArray[np.float64]]:
-        """Utilities of growing prefixes of orders of the rows, block by block.
+        """Utilities (k, b) of the next `b` prefixes of orders (k, n_rows), block by block.
 
-        Solved linear predictors start each fit from the last one, which makes a step cheap.
-
-        Parameters
-        ----------
-        orders : (k, n_rows) int
-            Each row of numbers is an order of the training rows.
-
-        Yields
-        ------
-        (k, b) float64
-            For the next `b` prefixes; over all blocks there are `n_rows` of them. A caller that
-            has seen enough stops asking.
+        Solved linear predictors start each fit from the last one, which makes a step cheap. A
+        caller that has seen enough stops asking.
         """
         fitter = self._fitter
         if isinstance(fitter, TracedFitter) and fitter.is_solved:

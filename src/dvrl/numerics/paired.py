@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["is_positive", "mean_where", "standard_error"]
+__all__ = ["is_positive", "mean_where", "rank_correlation", "standard_error"]
 
 Floats = NDArray[np.float64]
 
@@ -45,3 +45,13 @@ def mean_where(numbers: Floats, mask: NDArray[np.bool_]) -> Floats:
     counts = mask.sum(axis=0)
     means = np.where(mask, numbers, 0.0).sum(axis=0) / np.maximum(counts, 1)
     return np.where(counts > 0, means, np.nan)
+
+
+def rank_correlation(a: Floats, b: Floats) -> float:
+    """Spearman's; 0 where one side is constant, which has no order to agree with."""
+    from scipy.stats import rankdata
+
+    ranks_a, ranks_b = rankdata(a), rankdata(b)
+    centred_a, centred_b = ranks_a - ranks_a.mean(), ranks_b - ranks_b.mean()
+    size = float(np.linalg.norm(centred_a) * np.linalg.norm(centred_b))
+    return float(np.clip(centred_a @ centred_b / size, -1.0, 1.0)) if size > 0 else 0.0

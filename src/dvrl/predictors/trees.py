@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    check_random_state,
-    validate_data,
-)
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from dvrl.numerics.seeds import seed_of
 
 from .flat_trees import FlatTrees, from_forest
 from .growing import Capacity, binned, linked
@@ -51,7 +48,7 @@ class _Trees(BaseEstimator):
         weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         if not weights.any():  # newer versions of scikit-learn look themselves
             raise ValueError("Every sample weight is zero; give some rows a weight.")
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = seed_of(self.random_state)
         # A row without weight would still count as a row of its leaf.
         at = weights > 0
         relative = weights[at] / weights.max()
