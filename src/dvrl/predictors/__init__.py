@@ -1,4 +1,5 @@
 """Predictors: the models that are trained on selections and judged on the validation rows.
 
-Also rewards and weighted fits. Imports from `data`, `files` and `numerics` only.
+`base` says what a predictor has; rewards and the weighted fit are here, too. Imports from `data`,
+`files` and `numerics` only.
 """
