@@ -262,14 +262,14 @@ def test_lightgbm():
     assert valuer.score(X, y) > 0.7
 
 
-@pytest.mark.parametrize("metric", ["log_loss", "accuracy", "auc", "f1_macro"])
+@pytest.mark.parametrize("metric", ["auc", "f1_macro"])
 def test_metrics_of_classifiers(metric):
     X, y = classes()
     valuer = DVRLClassifier(**parameters(metric=metric, n_selections=2, **QUICK)).fit(X, y)
     assert np.isfinite(valuer.history_["reward"]).all()
 
 
-@pytest.mark.parametrize("metric", ["mse", "mae", "r2", "rmspe", "neg_median_absolute_error"])
+@pytest.mark.parametrize("metric", ["rmspe", "neg_median_absolute_error"])
 def test_metrics_of_regressors(metric):
     X, y = numbers()
     valuer = DVRLRegressor(**parameters(metric=metric, n_selections=2, **QUICK)).fit(X, y + 1000.0)

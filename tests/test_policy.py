@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import bernoulli, entropy
 
 from dvrl.learning.policy import (
     BASELINES,
@@ -55,33 +54,6 @@ def test_the_oracle_agrees_with_finite_differences():
     wide = LOGITS.astype(np.float64)
     numeric = [(expected(wide + step) - expected(wide - step)) / 2e-5 for step in steps]
     np.testing.assert_allclose(exact_gradient(), numeric, atol=1e-8)
-
-
-@pytest.mark.parametrize("baseline", ["moving_average", "all_rows"])
-def test_reinforce_is_unbiased_for_baselines_from_elsewhere(baseline):
-    """The expectation over one selection, with the state of the baseline anything at all."""
-    apply = BASELINES[baseline]
-    total = np.zeros(N_ROWS)
-    for subset, reward, weight in zip(SUBSETS, GAME, probabilities_of(SUBSETS), strict=True):
-        rewards = jnp.array([reward])
-        compared_with, _ = apply(rewards, jnp.float32(0.7), jnp.float32(20.0))
-        estimate = reinforce_gradient(subset[None], LOGITS, rewards - compared_with)
-        total += weight * np.asarray(estimate)
-    np.testing.assert_allclose(total, exact_gradient(), atol=1e-6)
-
-
-@pytest.mark.parametrize("baseline", BASELINES)
-def test_reinforce_is_unbiased_for_pairs_of_selections(baseline):
-    """Over all 256 pairs of independent selections; the partner's reward is the baseline."""
-    apply = BASELINES[baseline]
-    weights = probabilities_of(SUBSETS)
-    total = np.zeros(N_ROWS)
-    for (i, p), (j, q) in itertools.product(enumerate(weights), repeat=2):
-        rewards = jnp.asarray(GAME[[i, j]])
-        compared_with, _ = apply(rewards, jnp.float32(-0.4), jnp.float32(5.0))
-        estimate = reinforce_gradient(SUBSETS[[i, j]], LOGITS, rewards - compared_with)
-        total += p * q * np.asarray(estimate)
-    np.testing.assert_allclose(total, exact_gradient(), atol=1e-6)
 
 
 def antithetic_pairs():
@@ -151,16 +123,6 @@ def test_antithetic_pairs_have_less_variance_than_independent_ones():
     assert variance[0] < 0.95 * variance[1]
 
 
-def test_moving_average_follows_algorithm_1():
-    baseline = BASELINES["moving_average"]
-    state = expected = 0.0
-    for reward in (1.0, 2.0, -1.0):
-        compared_with, state = baseline(jnp.array([reward]), state, jnp.float32(20.0))
-        assert float(compared_with[0]) == pytest.approx(expected)
-        expected = 19 / 20 * expected + reward / 20
-    assert float(state) == pytest.approx(expected)
-
-
 # --- drawing ------------------------------------------------------------------------------------
 
 
@@ -171,19 +133,6 @@ def draw(logits, targets, mask=None, n_selections=4000, antithetic=False, classi
         jax.random.key(1), logits, mask, jnp.asarray(targets, jnp.float32),
         n_selections=n_selections, antithetic=antithetic, classification=classification,
     )  # fmt: skip
-
-
-def test_rows_are_drawn_with_their_probabilities_and_padding_never():
-    logits = np.linspace(-2, 2, 40)
-    mask = np.r_[np.ones(30), np.zeros(10)]
-    targets = np.eye(2)[np.arange(40) % 2]
-    for antithetic in (False, True):
-        drawn = draw(logits, targets, mask, antithetic=antithetic)
-        frequency = np.asarray(drawn.selected).mean(axis=0)
-        assert int(drawn.redrawn) <= 4  # almost every draw has rows of both classes
-        # Five standard errors of a frequency of at most 1 / 2 in 4000 draws.
-        np.testing.assert_allclose(frequency[:30], expit(logits[:30]), atol=5 * 0.5 / 4000**0.5)
-        assert not frequency[30:].any()
 
 
 def test_partners_share_their_uniform_numbers():
@@ -216,19 +165,6 @@ def test_regression_needs_two_rows():
 
 
 # --- penalties ----------------------------------------------------------------------------------
-
-
-def test_divergence_is_that_of_two_coins():
-    logits, prior = np.meshgrid([-3.0, 0.0, 1.5], [-1.0, 0.0, 2.0])
-    ours = kl_divergence(jnp.asarray(logits.ravel()), jnp.asarray(prior.ravel()))
-    coins = [
-        entropy(
-            bernoulli(expit(p)).pmf([0, 1]),
-            bernoulli(expit(q)).pmf([0, 1]),
-        )
-        for p, q in zip(logits.ravel(), prior.ravel(), strict=True)
-    ]  # fmt: skip
-    np.testing.assert_allclose(ours, coins, atol=1e-6)
 
 
 def test_exploration_penalty_counts_what_leaves_the_band():

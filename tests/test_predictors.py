@@ -41,29 +41,6 @@ def fitted_scores(predictor, X, Y, weights, X_new, hyper=HYPER, start=None):
     return np.asarray(scores), params
 
 
-@pytest.mark.parametrize("n_classes", [2, 4])
-def test_solved_classifiers_are_scikit_learns(n_classes):
-    X, labels, weights = class_data(n_classes)
-    Y = np.eye(n_classes, dtype=np.float32)[labels]
-    scores, _ = fitted_scores(LinearPredictor(), X, Y, weights, X)
-    for own, row_weights in zip(scores, weights, strict=True):
-        theirs = LogisticRegression(C=1 / 2.0, tol=1e-8, max_iter=5000).fit(
-            X, labels, sample_weight=row_weights
-        )
-        # Ours keeps a penalty of .001 on the intercept.
-        np.testing.assert_allclose(own, theirs.predict_proba(X), atol=2e-3)
-
-
-def test_solved_regressors_are_scikit_learns():
-    X, _, weights = class_data(2)
-    y = X @ np.arange(N_FEATURES) + 3.0 + np.random.default_rng(1).normal(size=N_ROWS)
-    Y = y[:, None].astype(np.float32)
-    scores, _ = fitted_scores(LinearPredictor(), X, Y, weights, X)
-    for own, row_weights in zip(scores, weights, strict=True):
-        theirs = Ridge(alpha=2.0).fit(X, y, sample_weight=row_weights)
-        np.testing.assert_allclose(own[:, 0], theirs.predict(X), rtol=2e-3, atol=2e-2)
-
-
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_solved_fit_does_not_depend_on_its_start_or_on_padding(n_classes):
     X, labels, weights = class_data(n_classes)
@@ -113,21 +90,6 @@ def test_selections_without_rows_or_of_one_class_have_a_finite_fit():
 
 
 # --- mini-batches -------------------------------------------------------------------------------
-
-
-def test_mini_batches_of_all_rows_are_gradient_descent():
-    """With the batch size of the table every step sees all rows: plain descent in numpy."""
-    X, labels, weights = class_data(2)
-    Y = np.eye(2, dtype=np.float32)[labels]
-    predictor = LinearPredictor(steps=25, batch_size=N_ROWS, optimizer="sgd")
-    scores, _ = fitted_scores(predictor, X, Y, weights, X)
-    for own, row_weights in zip(scores, weights, strict=True):
-        coefficients, intercept = np.zeros(N_FEATURES), 0.0
-        for _ in range(25):
-            residual = row_weights * (expit(X @ coefficients + intercept) - labels) / N_ROWS
-            coefficients = coefficients - 0.1 * (X.T @ residual + 2.0 / N_ROWS * coefficients)
-            intercept = intercept - 0.1 * (residual.sum() + 2.0 / N_ROWS * intercept)
-        np.testing.assert_allclose(own[:, 1], expit(X @ coefficients + intercept), atol=1e-5)
 
 
 def test_selections_share_their_mini_batches():

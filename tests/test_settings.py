@@ -1,4 +1,4 @@
-"""Settings, presets, and the sizes that data is padded to."""
+"""Settings and presets."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dvrl.learning.settings import PRESETS, RunSettings, Settings, as_settings, make_settings
-from dvrl.numerics.padding import pad, padded_size
 
 
 def test_presets_say_what_they_are():
@@ -70,23 +67,6 @@ def test_combinations_that_cannot_work():
 def test_a_misspelt_choice_gets_a_hint():
     with pytest.raises(ValueError, match="Did you mean 'validation'"):
         make_settings("default", {"marginal": "validations"})
-
-
-@given(st.integers(1, 10**7))
-def test_padding_wastes_at_most_an_eighth(size):
-    padded = padded_size(size)
-    assert padded >= size
-    assert padded <= max(8, size * 9 / 8 + 1)
-    assert padded_size(padded) == padded
-
-
-def test_padding_appends_zeros():
-    array = np.ones((3, 2), np.float32)
-    padded = pad(array, 5, 4)
-    assert padded.shape == (5, 4)
-    assert padded.sum() == 6
-    np.testing.assert_array_equal(padded[:3, :2], array)
-    assert pad(array, 3) is array
 
 
 # --- every setting, and what the presets change -------------------------------------------------
