@@ -34,7 +34,6 @@ from tables import (
     final_rows,
     line_figure,
     means_over_sets,
-    method_rows,
     paired_rows,
     provenance,
     table,
@@ -142,8 +141,6 @@ def _section(key: tuple[Any, ...], part: pd.DataFrame) -> list[str]:
         table(means_over_sets(part, LISTED, COLUMNS)),
         "Training without values:",
         table(training_rows(part)),
-        "All methods:",
-        table(method_rows(part, LISTED)),
     ]
 
 
