@@ -237,7 +237,9 @@ class Assembly:
             )
             return None
         if not isinstance(pretrained, str):
-            return _checked_parameters(self.traced, pretrained, engine.problem)
+            # A fitted predictor, or its parameters alone.
+            params = getattr(pretrained, "params", pretrained)
+            return _checked_parameters(self.traced, params, engine.problem)
         problem = engine.problem
         n_rows, n_columns = int(np.sum(problem.mask)), int(problem.used_features)
         rows = Table(np.asarray(problem.X)[:n_rows, :n_columns], np.asarray(problem.Y)[:n_rows])
