@@ -349,3 +349,26 @@ def test_rewards_of_rows_have_the_reward_as_their_mean(metric):
 
 def test_other_rewards_are_no_means_over_rows():
     assert make_reward("r2", "regression", 1).by_row(np.ones((3, 1)), np.ones((3, 1))) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [(task, name) for task, named in REWARDS.items() for name in named]
+)
+def test_a_row_of_weight_two_is_two_rows(task, name):
+    """Weights count like repeated rows, and only their relations count."""
+    rng = np.random.default_rng(0)
+    weights = np.array([2, 1, 3, 1, 2, 1, 0, 1], np.float32)
+    if task == "classification":
+        targets = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 0, 1]]
+        scores = rng.dirichlet(np.ones(3), 8).astype(np.float32)
+    else:
+        targets, scores = rng.normal(size=(2, 8, 1)).astype(np.float32)
+    function = REWARDS[task][name].function
+
+    def reward(rows, mask):
+        return float(function(targets[rows], scores[rows], mask, 5.0, 2.0))
+
+    repeated = np.repeat(np.arange(8), weights.astype(int))
+    wanted = reward(repeated, np.ones(len(repeated), np.float32))
+    assert reward(np.arange(8), weights) == pytest.approx(wanted, rel=1e-5)
+    assert reward(np.arange(8), weights / 64) == pytest.approx(wanted, rel=1e-5)

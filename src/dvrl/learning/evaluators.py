@@ -76,7 +76,14 @@ class Judge:
 
     def of_estimator(self, estimator: Any) -> float:
         """Number that a scorer of the host gives to an estimator."""
-        return float(self.reward.function(estimator, shown(self.sees, self.rows), self.rows.labels))
+        return float(self.scorer(estimator, shown(self.sees, self.rows), self.rows.labels))
+
+    @property
+    def scorer(self) -> Any:
+        """The scorer of the host, with the weights of the rows; None for other rewards."""
+        if not self.reward.on_host or self.rows.weight is None:
+            return self.reward.function if self.reward.on_host else None
+        return partial(self.reward.function, sample_weight=self.rows.weight)
 
     def nothing(self) -> NDArray[np.float32]:
         """Validation scores of a predictor that could not be trained."""
@@ -150,8 +157,7 @@ def evaluated(
     if hasattr(predictor, "evaluate"):
         numbers = np.arange(len(rows))
         subsets = [np.repeat(numbers, each.astype(np.intp)) for each in weights]
-        scorer = judge.reward.function if judge.reward.on_host else None
-        outcomes: list[Any] = predictor.evaluate(rows, subsets, judge.rows, scorer)
+        outcomes: list[Any] = predictor.evaluate(rows, subsets, judge.rows, judge.scorer)
         return outcomes
     usable = [at for at, each in enumerate(weights) if _can_be_fitted(rows, each)]
     found: list[Any] = [None] * len(weights)

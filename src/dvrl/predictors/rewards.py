@@ -37,7 +37,7 @@ class Reward:
     name : str
     function : callable
         `on_host` false: `function(targets, scores, mask, center, scale)`, JAX, where targets and
-        scores are float32 `(m, n_outputs)`, mask `(m,)` is 1 for rows that count and 0 for padding
+        scores are float32 `(m, n_outputs)`, mask `(m,)` holds the weights of rows, and 0 for padding
         (whose content never matters), center and scale undo the scaling of regression targets;
         returns a float32 scalar. `on_host` true: `function(estimator, X, y) -> float`.
     differentiable : bool
@@ -84,8 +84,9 @@ def _without_padding(values: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def _mean(per_row: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean over the rows that count; 0 if there are none."""
-    return jnp.sum(per_row * mask) / jnp.maximum(jnp.sum(mask), 1.0)
+    """Weighted mean over the rows that count; 0 if there are none."""
+    total = jnp.sum(mask)
+    return jnp.sum(per_row * mask) / jnp.where(total > 0, total, 1.0)
 
 
 def _log_loss(
@@ -110,14 +111,14 @@ def _auc(
     targets: jax.Array, scores: jax.Array, mask: jax.Array, center: Any, scale: Any
 ) -> jax.Array:
     scores = _without_padding(scores, mask)
-    positives = _without_padding(targets, mask)
-    negatives = mask[:, None] * (1.0 - positives)
+    is_positive = _without_padding(targets, mask)
+    positives, negatives = mask[:, None] * is_positive, mask[:, None] * (1.0 - is_positive)
     if scores.shape[1] == 2:  # the two columns say the same thing
         scores, positives, negatives = scores[:, 1:], positives[:, 1:], negatives[:, 1:]
     wins, pairs = jax.vmap(_won_pairs, in_axes=1)(scores, positives, negatives)
     # A class that fills all validation rows or none cannot be ranked: it is left out.
     ranked = (pairs > 0).astype(jnp.float32)
-    per_class = ranked * wins / jnp.maximum(pairs, 1.0)
+    per_class = ranked * wins / jnp.where(pairs > 0, pairs, 1.0)
     mean = jnp.sum(per_class) / jnp.maximum(jnp.sum(ranked), 1.0)
     return jnp.where(jnp.sum(ranked) > 0, mean, 0.5)
 
@@ -177,7 +178,7 @@ def _r2(
     targets: jax.Array, scores: jax.Array, mask: jax.Array, center: Any, scale: Any
 ) -> jax.Array:
     target = _without_padding(targets, mask)[:, 0]
-    residual = jnp.sum(_without_padding(targets - scores, mask) ** 2)
+    residual = jnp.sum(mask[:, None] * _without_padding(targets - scores, mask) ** 2)
     total = jnp.sum(mask * (target - _mean(target, mask)) ** 2)
     # Compared by value: the mean of equal numbers may differ from them by a rounding.
     counted = mask > 0
