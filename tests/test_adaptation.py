@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner
 
 from dvrl import AdaptedClassifier, AdaptedRegressor, DataValuationWarning, load
-from dvrl.adaptation.candidates import Candidate, Domains, Plan, augmented, draw_rows
+from dvrl.adaptation.candidates import CONTROLS, Candidate, Domains, Plan, augmented, draw_rows
+from dvrl.adaptation.crossfit import CrossFitting
 from dvrl.adaptation.judging import adaptation_comparison
 from dvrl.adaptation.outcomes import METRICS, make_outcome
 from dvrl.adaptation.rows import RowEncoder
-from dvrl.adaptation.selection import mix
+from dvrl.adaptation.selection import coordinate_search, mix
 from dvrl.adaptation.values import density_ratio, label_agreement
 from dvrl.cli import app
 from dvrl.cli.options import ADAPTATION_METRICS
@@ -28,6 +30,8 @@ from dvrl.data.targets import ClassEncoder, TargetScaler
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CHEAP = ("uniform", "label")
+# Few fits, where the test is about something else than the choice.
+QUICK = {"values": CHEAP, "n_folds": 3, "sharpnesses": (1.0, 2.0), "ratios": (0.3, 1.0)}
 SHORT = {"outer_iterations": 20}
 
 
@@ -56,7 +60,7 @@ def adapt_quietly(estimator, *rows):
 
 def test_a_source_like_the_target_counts_like_the_target_and_helps():
     X, y = classes(2500)
-    adapted = AdaptedClassifier(values=CHEAP, random_state=0).fit(
+    adapted = AdaptedClassifier(**QUICK, random_state=0).fit(
         X[:800], y[:800], X[800:860], y[800:860]
     )
     alone = LogisticRegression(max_iter=1000).fit(X[800:860], y[800:860])
@@ -68,7 +72,9 @@ def test_a_source_like_the_target_counts_like_the_target_and_helps():
 def test_inverted_labels_get_no_weight_and_leave_the_target_rows_alone():
     X, y = classes(1000)
     adapted = AdaptedClassifier(
-        make_pipeline(LogisticRegression()), values=("uniform", "density"), random_state=0
+        make_pipeline(LogisticRegression()),
+        **{**QUICK, "values": ("uniform", "density")},
+        random_state=0,
     )
     with pytest.warns(DataValuationWarning, match="does not help"):
         adapted.fit(X[:500], 1 - y[:500], X[500:600], y[500:600])
@@ -167,16 +173,85 @@ def test_the_ratio_is_the_weight_of_the_source_by_that_of_the_target(ratio):
     np.testing.assert_allclose(weights / weights.mean(), raised / raised.mean())
 
 
-def test_no_target_row_judges_a_model_or_values_that_it_trained():
-    """With labels of pure noise, every candidate is judged at chance; leaks would show as skill."""
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(600, 30)), rng.integers(0, 2, size=600)
-    adapted = adapt_quietly(
-        AdaptedClassifier(metric="accuracy", values=CHEAP, random_state=0),
-        X[:400], y[:400], X[400:], y[400:],
+def cross_fitting(X, y, folds, **settings):
+    """The fits of an estimator with the last rows as target rows, their folds as given."""
+    task = "regression" if "rmspe" in settings.values() else "classification"
+    kind, coder = {
+        "classification": (AdaptedClassifier, ClassEncoder),
+        "regression": (AdaptedRegressor, TargetScaler),
+    }[task]
+    estimator = kind(**QUICK, **settings, random_state=0)
+    estimator.coder_, estimator._seed = coder().fit(y[:-90]), 0
+    search = partial(coordinate_search, **estimator._search())
+    parts = X[:-90], y[:-90], X[-90:], y[-90:]
+    return CrossFitting(
+        estimator._plan(), *parts, folds=folds, search=search, combine="mixture",
+        original=False, estimator=estimator,
     )  # fmt: skip
-    candidates = adapted.report_[adapted.report_["candidate"] != "adapted"]
-    assert candidates["score"].max() < 0.6
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "rmspe"])
+def test_target_rows_have_no_part_in_what_they_judge(metric):
+    """Nonsense in the rows of a fold changes nothing of what is fitted and chosen without it."""
+    X, y = classes(290) if metric == "balanced_accuracy" else numbers(290)
+    if metric == "rmspe":
+        y = np.exp(y / 5)
+    folds, fold = np.arange(90) % 3, frozenset({1})
+    bad = np.flatnonzero(np.r_[np.zeros(200), folds == 1])
+    X_bad, y_bad = X.copy(), y.copy()
+    rng = np.random.default_rng(1)
+    X_bad[bad] = 1e3 * rng.normal(size=(len(bad), X.shape[1]))
+    y_bad[bad] = 0 if metric == "balanced_accuracy" else -100.0
+    clean, poisoned = (
+        cross_fitting(*rows, folds, metric=metric) for rows in ((X, y), (X_bad, y_bad))
+    )
+    choices = [each.choose(fold) for each in (clean, poisoned)]
+    for first, second in zip(*(each.judgements for each in choices), strict=True):
+        assert first.candidate == second.candidate
+        assert first.power == second.power
+        np.testing.assert_array_equal(first.losses, second.losses)
+    np.testing.assert_array_equal(*(each.weights for each in choices))
+    for _, member in choices[0].members():
+        predictions = [
+            each.domains(fold)
+            .fit(member.candidate)
+            .predict(
+                each.domains(fold).outcome, each.encoded(fold)[0].transform(X, each.estimator).own
+            )
+            for each in (clean, poisoned)
+        ]
+        np.testing.assert_array_equal(*predictions)
+    np.testing.assert_array_equal(
+        *(each.domains(fold).values("label") for each in (clean, poisoned))
+    )
+    # And it changes what is chosen with that fold: the comparison above could have failed.
+    both = (each.judge(CONTROLS["both"]).prediction for each in (clean, poisoned))
+    assert not np.array_equal(*both)
+
+
+def test_the_gain_that_is_shown_is_none_where_there_is_none():
+    """Targets are noise, and so is the source: over many tables nothing may seem to be gained."""
+    differences, helped = [], []
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(160, 4))
+        y = np.r_[10.0 * rng.normal(size=100), rng.normal(size=60)]
+        adapted = adapt_quietly(
+            AdaptedRegressor(**QUICK, forms=("weighted",), random_state=seed),
+            X[:100], y[:100], X[100:], y[100:],
+        )  # fmt: skip
+        differences.append(adapted.report_["difference"].iloc[-1])
+        helped.append(adapted.source_scale_ > 0)
+    error = np.std(differences, ddof=1) / len(differences) ** 0.5
+    assert np.mean(differences) > -error
+    assert np.mean(helped) < 0.2
+
+
+def test_a_class_of_too_few_target_rows_cannot_be_judged():
+    X, y = classes(60)
+    rare = np.r_[y[:30], np.zeros(28, int), 1, 1]
+    with pytest.raises(ValueError, match="2 of their second class; at least 3"):
+        AdaptedClassifier().fit(X[:30], y[:30], X[30:], rare[30:])
 
 
 def test_mixture_of_opposite_errors_is_half_and_half():
@@ -222,7 +297,8 @@ def test_base_weights_are_what_the_metric_implies():
 def test_same_seed_same_bits(values):
     X, y = classes(400)
     rows = X[:300], y[:300], X[300:], y[300:]
-    estimator = AdaptedClassifier(values=values, valuation={"outer_iterations": 3}, random_state=3)
+    settings = {**QUICK, "values": values, "valuation": {"outer_iterations": 3}}
+    estimator = AdaptedClassifier(**settings, random_state=3)
     first, second = (adapt_quietly(clone(estimator), *rows) for _ in range(2))
     np.testing.assert_array_equal(first.source_weights_, second.source_weights_)
     np.testing.assert_array_equal(first.source_values_, second.source_values_)
@@ -236,7 +312,7 @@ def test_nothing_is_stored_or_changed_before_fit():
     X, y = numbers(120)
     rows = X[:80], y[:80], X[80:], y[80:]
     copies = [each.copy() for each in rows]
-    adapt_quietly(estimator.set_params(values=CHEAP, random_state=0), *rows)
+    adapt_quietly(estimator.set_params(**QUICK, random_state=0), *rows)
     for given, copy in zip(rows, copies, strict=True):
         np.testing.assert_array_equal(given, copy)
     assert not hasattr(estimator.predictor, "coef_")
@@ -247,7 +323,7 @@ def test_frames_keep_their_index_and_may_hold_text():
     frame = pd.DataFrame(X, columns=list("abcdef"), index=[f"r{number}" for number in range(300)])
     frame["kind"] = np.where(X[:, 0] > 0, "new", "old")
     adapted = adapt_quietly(
-        AdaptedClassifier(values=CHEAP, random_state=0),
+        AdaptedClassifier(**QUICK, random_state=0),
         frame[:200], y[:200], frame[200:][list(frame.columns[::-1])], y[200:],
     )  # fmt: skip
     table = adapted.to_frame()
@@ -260,7 +336,7 @@ def test_a_pipeline_sees_the_columns_of_frames_in_one_order():
     X, y = classes(300)
     frame = pd.DataFrame(X, columns=list("abcdef"))
     turned = frame[list("fedcba")]
-    estimator = AdaptedClassifier(make_pipeline(LogisticRegression()), values=CHEAP, random_state=0)
+    estimator = AdaptedClassifier(make_pipeline(LogisticRegression()), **QUICK, random_state=0)
     rows = y[:200], frame[200:], y[200:]
     straight = adapt_quietly(clone(estimator), frame[:200], *rows)
     mixed = adapt_quietly(clone(estimator), frame[:200], rows[0], turned[200:], rows[2])
@@ -292,7 +368,7 @@ def test_all_source_rows_are_valued_and_a_sample_is_trained_on():
             return super().fit(X, y, sample_weight)
 
     adapted = adapt_quietly(
-        AdaptedClassifier(Counting(), values=CHEAP, max_source_rows=150, random_state=0),
+        AdaptedClassifier(Counting(), **QUICK, max_source_rows=150, random_state=0),
         X[:400], y[:400], X[400:], y[400:],
     )  # fmt: skip
     assert max(sizes) <= 150 + 100
@@ -322,12 +398,12 @@ def _kinds_of_fits():
     X, y = classes(300)
     words = np.where(y, "yes", "no")
     frame = pd.DataFrame(X, columns=list("abcdef"), index=[f"row {i}" for i in range(300)])
-    yield AdaptedClassifier(values=CHEAP, ratios=(0.3, 1.0), random_state=0), frame, words
+    yield AdaptedClassifier(**QUICK, random_state=0), frame, words
     pipeline = make_pipeline(LogisticRegression())
-    yield AdaptedClassifier(pipeline, values=CHEAP, forms=("augmented",), random_state=0), X, words
-    yield AdaptedClassifier(values=CHEAP, random_state=0), sparse.csr_matrix(np.abs(X)), y
+    yield AdaptedClassifier(pipeline, **QUICK, forms=("augmented",), random_state=0), X, words
+    yield AdaptedClassifier(**QUICK, random_state=0), sparse.csr_matrix(np.abs(X)), y
     X, y = numbers(300)
-    yield AdaptedRegressor(values=CHEAP, metric="rmspe", random_state=0), X, np.exp(y / 4)
+    yield AdaptedRegressor(**QUICK, metric="rmspe", random_state=0), X, np.exp(y / 4)
 
 
 @pytest.mark.parametrize("case", range(4))
@@ -355,7 +431,7 @@ def test_labels_of_one_domain_only_are_classes_too():
     words = np.array(["no", "yes"], dtype=object)[y]
     words[:20] = "maybe"
     adapted = adapt_quietly(
-        AdaptedClassifier(values=CHEAP, random_state=0), X[:200], words[:200], X[200:], words[200:]
+        AdaptedClassifier(**QUICK, random_state=0), X[:200], words[:200], X[200:], words[200:]
     )
     assert list(adapted.classes_) == ["maybe", "no", "yes"]
     assert set(adapted.predict(X)) <= {"maybe", "no", "yes"}
@@ -367,7 +443,7 @@ def test_comparison_scores_the_controls_on_test_rows():
     rows = X[:500], y[:500], X[500:600], y[500:600]
     adapted = adapt_quietly(
         AdaptedClassifier(
-            make_pipeline(LogisticRegression()), metric="accuracy", values=CHEAP, random_state=0
+            make_pipeline(LogisticRegression()), metric="accuracy", **QUICK, random_state=0
         ),
         *rows,
     )
@@ -397,7 +473,7 @@ def rows_of(n_source=60, n_target=40):
         ({"values": ("magic",)}, "values=.*cannot be used"),
         ({"values": ()}, "values=.*cannot be used"),
         ({"forms": ("offset",)}, "'offset' is for regression"),
-        ({"combine": "vote"}, "combine='vote' cannot be used"),
+        ({"combine": "vote"}, "combine=.*vote.*cannot be used"),
         ({"ratios": (0.0,)}, "ratios=.*above 0"),
         ({"sharpnesses": ()}, "sharpnesses=.*above 0"),
         ({"n_folds": 2}, "n_folds=2 must be a whole number of 3"),
@@ -548,7 +624,7 @@ def test_mnist_helps_usps():
     rows = X_source, y_source.astype(int), X_usps[:200], y_usps[:200]
     adapted = adapt_quietly(
         AdaptedClassifier(
-            LogisticRegression(tol=1e-3, max_iter=500), metric="accuracy", values=CHEAP,
+            LogisticRegression(tol=1e-3, max_iter=500), metric="accuracy", **QUICK,
             forms=("weighted",), random_state=0,
         ),
         *rows,

@@ -41,16 +41,10 @@ FORMS = ("source", "target", "weighted", "augmented", "offset")
 class Candidate:
     """A way to train.
 
-    Attributes
-    ----------
-    form : {"source", "target", "weighted", "augmented", "offset"}
-        Weighted source rows alone; target rows alone; both; both, with the features repeated for
-        each domain (Daumé, "Frustratingly easy domain adaptation", 2007); a predictor of the
-        source whose error is learned from the target rows (regression).
-    values : {"uniform", "density", "label", "learned"}
-    sharpness : float
-    ratio : float or None
-        Weight of all source rows by that of all target rows; None: every row counts as one.
+    Forms: weighted source rows alone; target rows alone; both; both, with the features repeated for
+    each domain (Daumé, "Frustratingly easy domain adaptation", 2007); a predictor of the source
+    whose error is learned from the target rows (regression). A ratio of None: every row counts as
+    one.
     """
 
     form: str
@@ -61,9 +55,8 @@ class Candidate:
     @property
     def name(self) -> str:
         """In words."""
-        for name, control in CONTROLS.items():
-            if self == control:
-                return name
+        if self.is_control:
+            return next(name for name, control in CONTROLS.items() if self == control)
         values = self.values if self.sharpness == 1 else f"{self.values}^{self.sharpness:g}"
         ratio = "" if self.ratio is None else f", ratio {self.ratio:g}"
         return f"{self.form} ({values}{ratio})"
@@ -84,20 +77,11 @@ CONTROLS = {
 
 @dataclass(frozen=True)
 class FittedCandidate:
-    """A fitted candidate.
-
-    Attributes
-    ----------
-    form : str
-    estimators : tuple
-        One, or for ``offset`` the source model and the model of its error.
-    source_weights : (n_source,) float
-        Weights of the source rows in the fit, without the base weights of the metric.
-    """
+    """A fitted candidate."""
 
     form: str
-    estimators: tuple[Any, ...]
-    source_weights: Numbers
+    estimators: tuple[Any, ...]  # one, or for "offset" the source model and that of its error
+    source_weights: Numbers  # (n_source,), without the base weights of the metric
 
     def predict(self, outcome: Any, X: Any) -> Numbers:
         """Predictions for rows of the target domain."""
@@ -113,23 +97,7 @@ class FittedCandidate:
 
 @dataclass(frozen=True)
 class Plan:
-    """What all fits have in common.
-
-    Attributes
-    ----------
-    task, metric : str
-    coder : ClassEncoder or TargetScaler
-    predictor, domain_classifier : estimators
-        Never fitted themselves, only copies.
-    seed : int
-    n_jobs : int or None
-    valuation : dict or None
-        Settings of the learned values.
-    max_source_rows : int
-        Source rows in one fit; of more, rows are drawn by their weight.
-    metric_weights : bool
-        Whether fits use the base weights of the metric.
-    """
+    """What all fits have in common; the estimators are never fitted themselves, only copies."""
 
     task: str
     metric: str
@@ -138,9 +106,9 @@ class Plan:
     domain_classifier: Any
     seed: int
     n_jobs: int | None = None
-    valuation: dict[str, Any] | None = None
-    max_source_rows: int = 50_000
-    metric_weights: bool = True
+    valuation: dict[str, Any] | None = None  # settings of the learned values
+    max_source_rows: int = 50_000  # in one fit; of more, rows are drawn by their weight
+    metric_weights: bool = True  # whether fits use the base weights of the metric
 
 
 class Domains:
@@ -169,16 +137,6 @@ class Domains:
         self.base_source, self.base_target = weigh(y_source), weigh(y_target)
         self.n_fits = 0
         self._values: dict[str, NDArray[np.float32]] = {}
-
-    @property
-    def source(self) -> Rows:
-        """Rows of the source."""
-        return self._rows()[0]
-
-    @property
-    def target(self) -> Rows:
-        """Rows of the target."""
-        return self._rows()[1]
 
     def values(self, kind: str) -> Numbers:
         """Values (n_source,) of a kind."""
@@ -222,7 +180,7 @@ class Domains:
         """Root of the mean loss of such models on target rows that they have not seen."""
         if not isinstance(self.outcome, NumberOutcome):
             return 1.0  # probabilities need none
-        target, losses = self.target, []
+        target, losses = self._rows()[1], []
         folds = KFold(min(SPREAD_FOLDS, len(target)), shuffle=True, random_state=self.plan.seed)
         for training, held in folds.split(self.y_target):
             rows = take_rows(target.own, training)
@@ -261,17 +219,17 @@ class Domains:
     @cached_property
     def target_model(self) -> Any:
         """The predictor of the target rows alone."""
-        return self._fit(self.target.own, self.y_target, self.base_target)
+        return self._fit(self._rows()[1].own, self.y_target, self.base_target)
 
     def _fit_source(self, weights: Numbers) -> Any:
         rows, total = self._drawn(weights * self.base_source)
-        own = take_rows(self.source.own, rows)
+        own = take_rows(self._rows()[0].own, rows)
         return self._fit(own, self.y_source[rows], total / total.mean())
 
     def _fit_both(self, candidate: Candidate, weights: Numbers) -> Any:
         rows, total = self._drawn(weights * self.base_source)
-        every, target = (each.own for each in self._rows())
-        source = take_rows(every, rows)
+        source, target = (each.own for each in self._rows())
+        source = take_rows(source, rows)
         if candidate.form == "augmented":
             source, target = augmented(source, source=True), augmented(target, source=False)
         return self._fit(
@@ -306,23 +264,11 @@ class Domains:
 
 
 def draw_rows(weights: Numbers, size: int, seed: int) -> tuple[NDArray[np.intp], Numbers]:
-    """Choose rows of positive weight to train on.
+    """At most `size` rows of positive weight to train on, in order, and their weights.
 
-    Where there are more than `size`, rows are drawn by a systematic sample in random order, a row
-    of weight w with the probability p = min(1, c w), and weigh w / p: sums over the rows chosen
-    are, in expectation, those over all rows (Horvitz and Thompson, 1952).
-
-    Parameters
-    ----------
-    weights : (n,) float
-    size : int
-    seed : int
-
-    Returns
-    -------
-    rows : (k,) int
-        In order; k is at most `size`.
-    weights : (k,) float
+    Where there are more, rows are drawn by a systematic sample in random order, a row of weight w
+    with the probability p = min(1, c w), and weigh w / p: sums over the rows chosen are, in
+    expectation, those over all rows (Horvitz and Thompson, 1952).
     """
     rows = np.flatnonzero(weights > 0)
     if len(rows) <= size:

@@ -38,13 +38,7 @@ NONE: Folds = frozenset()
 
 @dataclass(frozen=True)
 class Choice:
-    """Candidates with their weights in the mixture, by their losses on the rows that chose.
-
-    Attributes
-    ----------
-    judgements : list of Judgement
-    weights : (n_judgements,) float
-    """
+    """Candidates with their weights in the mixture, by their losses on the rows that chose."""
 
     judgements: list[Judgement]
     weights: Numbers
@@ -58,20 +52,8 @@ class Choice:
 class CrossFitting:
     """Fits without some folds of the target rows, made when they are asked for and then kept.
 
-    Parameters
-    ----------
-    plan : Plan
-    X_source, y_source, X_target, y_target
-        As the caller wrote them, columns in the same order.
-    folds : (n_target,) int
-        Number of the fold of each target row.
-    search : callable
-        Takes a function that judges a candidate, and yields what it was told.
-    combine : {"mixture", "best"}
-    original : bool
-        See :class:`dvrl.adaptation.rows.RowEncoder`.
-    estimator : object
-        Named in messages about the rows.
+    `folds` holds the number of the fold of each target row. `search` takes a function that judges a
+    candidate, and yields what it was told. `estimator` is named in messages about the rows.
     """
 
     def __init__(
@@ -204,13 +186,7 @@ class CrossFitting:
 
 
 def folds_of(y: NDArray[Any], n_folds: int, task: str, seed: int) -> NDArray[np.intp]:
-    """Number of the fold of each target row; classes are dealt out evenly.
-
-    Raises
-    ------
-    ValueError
-        Where a fit without two folds could miss all classes but one.
-    """
+    """Number of the fold of each target row; without any two folds, two classes are left."""
     n_splits = min(n_folds, len(y))
     splitter: Any = KFold(n_splits, shuffle=True, random_state=seed)
     if task == "classification":

@@ -27,7 +27,7 @@ from .judging import candidate_table
 from .outcomes import METRICS
 from .persistence import KIND, restored, save
 from .rows import check_labels, like_source
-from .selection import coordinate_search
+from .selection import check_names, check_positive, check_whole, coordinate_search
 from .values import VALUES, default_domain_classifier
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
@@ -41,10 +41,11 @@ FEWEST_TARGET_ROWS = 10
 _PARAMETERS_DOC = """
     Many rows of a *source* domain and a few labelled rows of the *target* domain go in. Candidates
     (target rows alone, source rows alone, both, and both with source weights of several kinds and
-    sizes) are judged by cross-fitting: on target rows that neither trained the candidate's
-    predictor nor the values of its source rows. The final predictor is a mixture of a few of them,
-    fitted again on all target rows; where no mixture beats the target rows alone by one standard
-    error, it is the predictor of the target rows alone.
+    sizes) are judged by cross-fitting, and the final predictor is a mixture of a few of them,
+    fitted again on all target rows. What is shown was measured on target rows that had no part in
+    it: not in encoding, values and predictors, nor in the choice of the mixture. Where the mixture,
+    so judged, does not beat the target rows alone by one standard error, the final predictor is
+    that of the target rows alone.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ _PARAMETERS_DOC = """
     combine : {{"mixture", "best"}}, default="mixture"
         Mix candidates, or take the one of least loss.
     n_folds : int, default=5
-        Of the target rows.
+        Of the target rows; at least 3. Predictors are fitted without one and without two of them.
     max_source_rows : int, default=50000
         Source rows in one fit. All source rows are valued; of more, rows are drawn by their
         weight.
@@ -96,9 +97,10 @@ _PARAMETERS_DOC = """
         Mean of the weights of the source rows: 1 when they count like target rows, 0 when the
         source does not help.
     report_ : pandas.DataFrame
-        One row for each candidate and one for the final predictor: cross-fitted ``score`` (the
-        metric), ``loss``, its ``difference`` to target rows alone with its ``standard_error``
-        (paired, negative is better), and its ``weight`` in the mixture.
+        One row for each candidate and one, ``"adapted"``, for the mixture, whether it is used or
+        not: ``score`` (the metric) and ``loss`` on target rows that had no part in it, its
+        ``difference`` to target rows alone with its ``standard_error`` (paired, negative is
+        better), and its ``weight`` in the final predictor.
     message_ : str
         Whether and how the source helps, in one sentence; a warning where it does not.
     n_fits_ : int
@@ -175,7 +177,7 @@ class _BaseAdapted(BaseEstimator):
             For input or settings that cannot be used; the message says what to do.
         """
         started = time.perf_counter()
-        search = self._checked_search()
+        search = self._search()
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         y_source = check_labels(X_source, y_source, "source")
         y_target = check_labels(X_target, y_target, "target")
@@ -212,35 +214,24 @@ class _BaseAdapted(BaseEstimator):
             warnings.warn(self.message_, DataValuationWarning, stacklevel=2)
         return self
 
-    def _checked_search(self) -> dict[str, Any]:
-        """What to try."""
+    def _search(self) -> dict[str, Any]:
+        """What to try, checked."""
+        check_whole("n_folds", self.n_folds, FEWEST_FOLDS)
+        check_whole("max_source_rows", self.max_source_rows, 2)
+        check_names("combine", (self.combine,), ("mixture", "best"))
+        sharp, forms = self.sharpnesses, self.forms
         search: dict[str, Any] = {
-            "values": tuple(self.values),
-            "sharpnesses": tuple(
-                self._default_sharpnesses if self.sharpnesses is None else self.sharpnesses
+            "values": check_names("values", self.values, VALUES),
+            "sharpnesses": check_positive(
+                "sharpnesses", self._default_sharpnesses if sharp is None else sharp
             ),
-            "ratios": tuple(self.ratios),
-            "forms": tuple(self._default_forms if self.forms is None else self.forms),
+            "ratios": check_positive("ratios", self.ratios),
+            "forms": check_names(
+                "forms", self._default_forms if forms is None else forms, FORMS[2:]
+            ),
         }
-        for name, given, allowed in (
-            ("values", search["values"], VALUES),
-            ("forms", search["forms"], FORMS[2:]),
-            ("combine", (self.combine,), ("mixture", "best")),
-        ):
-            if not given or not set(given) <= set(allowed):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} cannot be used; choose from "
-                    f"{', '.join(map(repr, allowed))}."
-                )
         if "offset" in search["forms"] and self._task == "classification":
             raise ValueError("forms: 'offset' is for regression; use 'weighted' or 'augmented'.")
-        for name, least in (("n_folds", FEWEST_FOLDS), ("max_source_rows", 2)):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name}={value!r} must be a whole number of {least} or more.")
-        for name in ("ratios", "sharpnesses"):
-            if not search[name] or not all(0 < each < np.inf for each in search[name]):
-                raise ValueError(f"{name}={getattr(self, name)!r} must hold numbers above 0.")
         return search
 
     def _plan(self) -> Plan:

@@ -28,13 +28,7 @@ POWERS = np.exp(np.linspace(np.log(0.25), np.log(8.0), 31))
 
 
 def make_outcome(task: str, metric: str, coder: Any) -> ClassOutcome | NumberOutcome:
-    """What is predicted, and how well.
-
-    Raises
-    ------
-    ValueError
-        For a metric that is not one of `METRICS`.
-    """
+    """What is predicted, and how well; a ValueError for a metric that is not in `METRICS`."""
     if metric not in METRICS[task]:
         raise ValueError(f"metric={metric!r} is unknown; use one of {', '.join(METRICS[task])}.")
     kind = ClassOutcome if task == "classification" else NumberOutcome
@@ -43,13 +37,7 @@ def make_outcome(task: str, metric: str, coder: Any) -> ClassOutcome | NumberOut
 
 @dataclass
 class ClassOutcome:
-    """Classes; predictions are probabilities (n, n_classes).
-
-    Attributes
-    ----------
-    metric : str
-    coder : ClassEncoder
-    """
+    """Classes; predictions are probabilities (n, n_classes)."""
 
     metric: str
     coder: Any
@@ -96,11 +84,6 @@ class ClassOutcome:
         right = prediction.argmax(axis=1) == self._codes(y)
         return float((self.base_weights(y) * right).mean())
 
-    @property
-    def greater_is_better(self) -> bool:
-        """Whether a high score is good."""
-        return self.metric != "log_loss"
-
     def decode(self, prediction: Numbers) -> NDArray[Any]:
         """Labels in the caller's terms."""
         labels: NDArray[Any] = self.coder.decode(prediction)
@@ -113,29 +96,15 @@ class ClassOutcome:
 
 @dataclass
 class NumberOutcome:
-    """Numbers; predictions are in the units of the target (n,).
-
-    Attributes
-    ----------
-    metric : str
-    coder : TargetScaler
-    link : {"identity", "log"}
-        Scale on which a source model's prediction is corrected: the logarithm for a relative
-        error of positive targets.
-    """
+    """Numbers; predictions are in the units of the target (n,)."""
 
     metric: str
     coder: Any
+    # Scale on which a source model's prediction is corrected: "log" for relative errors above 0.
     link: str = field(default="identity", init=False)
 
     def fit(self, y_source: NDArray[Any], y_target: NDArray[Any]) -> None:
-        """Choose the link, and the unit of the base weights.
-
-        Raises
-        ------
-        ValueError
-            Where a relative error meets a target of 0.
-        """
+        """Choose the link, and the unit of the base weights."""
         self._unit = 1.0
         if self.metric != "rmspe":
             return
@@ -182,8 +151,6 @@ class NumberOutcome:
         """The metric."""
         mean = float(self.losses(y, prediction).mean())
         return mean if self.metric in ("mse", "mae") else float(np.sqrt(mean))
-
-    greater_is_better = False
 
     def decode(self, prediction: Numbers) -> NDArray[Any]:
         """Predictions as they are."""

@@ -21,18 +21,10 @@ N_COMPONENTS = 100
 
 @dataclass(frozen=True)
 class Rows:
-    """The same rows in two forms.
+    """The same rows in two forms."""
 
-    Attributes
-    ----------
-    own : array, sparse matrix or frame of shape (n, n_features)
-        What predictors are fitted on.
-    matrix : float32 ndarray or sparse matrix of shape (n, d)
-        What the domain classifier and the data value estimator are shown.
-    """
-
-    own: Any
-    matrix: Any
+    own: Any  # what predictors are fitted on
+    matrix: Any  # (n, d), dense or sparse: what the other models are shown
 
     def take(self, indices: NDArray[np.intp]) -> Rows:
         """Some of the rows, by position."""
@@ -46,24 +38,15 @@ class Rows:
 class RowEncoder:
     """Encode the rows of both domains; fitted on rows of both, without their labels.
 
-    Parameters
-    ----------
-    original : bool
-        Whether predictors see the caller's rows (a pipeline brings its own encoding) rather than
-        the encoded matrix. Sparse matrices are never encoded.
+    With `original`, predictors see the caller's rows (a pipeline brings its own encoding) rather
+    than the encoded matrix. Sparse matrices are never encoded.
     """
 
     def __init__(self, original: bool) -> None:
         self.original = original
 
     def fit(self, X_source: Any, X_target: Any, estimator: Any) -> tuple[Rows, Rows]:
-        """Learn the encoding and return the rows of both domains.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For rows that cannot be used.
-        """
+        """Learn the encoding and return the rows of both domains."""
         self.sparse = hasattr(X_source, "tocsr")
         if self.sparse:
             rows = _checked_sparse(X_source), _checked_sparse(X_target)
@@ -117,13 +100,7 @@ def _checked_sparse(X: Any) -> Any:
 
 
 def like_source(X_target: Any, X_source: Any) -> Any:
-    """The target rows with columns in the order of the source's.
-
-    Raises
-    ------
-    ValueError
-        For domains of no rows, of two forms, or of different columns.
-    """
+    """The target rows with columns in the order of the source's, where both go together."""
     for kind, attribute in (("sparse matrix", "tocsr"), ("frame", "columns")):
         if hasattr(X_source, attribute) != hasattr(X_target, attribute):
             raise ValueError(

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import CONTROLS, Candidate
 
-__all__ = ["Judgement", "coordinate_search", "mix"]
+__all__ = [
+    "Judgement",
+    "check_names",
+    "check_positive",
+    "check_whole",
+    "coordinate_search",
+    "mix",
+]
 
 Numbers = NDArray[np.float64]
 
@@ -20,21 +28,11 @@ SMALLEST_MEMBER = 0.05
 
 @dataclass
 class Judgement:
-    """What cross-fitting says of one candidate.
-
-    Attributes
-    ----------
-    candidate : Candidate
-    prediction : (n_target, ...) float
-        Out of fold, calibrated.
-    power : float
-        Of the calibration.
-    losses : (n_target,) float
-    """
+    """What cross-fitting says of one candidate."""
 
     candidate: Candidate
-    prediction: Numbers
-    power: float
+    prediction: Numbers  # (n, ...): out of fold, calibrated
+    power: float  # of the calibration
     losses: Numbers = field(repr=False)
 
     @property
@@ -54,13 +52,6 @@ def coordinate_search(
     """Judge the controls, then one setting after the other: values, sharpness, ratio, form.
 
     The best of a setting is kept while the next is tried.
-
-    Parameters
-    ----------
-    judge : callable
-        Cross-fits a candidate; asked once for each.
-    values, sharpnesses, ratios, forms
-        What to try.
     """
     seen: dict[Candidate, Judgement] = {}
 
@@ -99,14 +90,7 @@ def coordinate_search(
 
 
 def mix(loss: Callable[[Numbers], float], n_members: int) -> Numbers:
-    """Weights (n_members,) of a mixture, at least 0 and adding to 1, of least loss.
-
-    Parameters
-    ----------
-    loss : callable
-        Of the weights; convex.
-    n_members : int
-    """
+    """Weights (n_members,) of a mixture, at least 0 and adding to 1, of least (convex) loss."""
     from scipy.optimize import minimize
 
     equal = np.full(n_members, 1.0 / n_members)
@@ -124,3 +108,25 @@ def mix(loss: Callable[[Numbers], float], n_members: int) -> Numbers:
     if weights.sum() <= 0:
         weights = equal
     return weights / weights.sum()
+
+
+def check_names(name: str, given: Sequence[str], allowed: Sequence[str]) -> tuple[str, ...]:
+    """At least one name, all of them known; else a ValueError."""
+    if not given or not set(given) <= set(allowed):
+        raise ValueError(
+            f"{name}={given!r} cannot be used; choose from {', '.join(map(repr, allowed))}."
+        )
+    return tuple(given)
+
+
+def check_positive(name: str, given: Sequence[float]) -> tuple[float, ...]:
+    """At least one number, all of them above 0; else a ValueError."""
+    if not len(given) or not all(0 < each < np.inf for each in given):
+        raise ValueError(f"{name}={given!r} must hold numbers above 0.")
+    return tuple(given)
+
+
+def check_whole(name: str, given: Any, least: int) -> None:
+    """A ValueError for anything but a whole number of so much or more."""
+    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < least:
+        raise ValueError(f"{name}={given!r} must be a whole number of {least} or more.")

@@ -94,15 +94,9 @@ def label_agreement(
     y_source: NDArray[Any],
     spread: float,
 ) -> Numbers:
-    """How likely each source row's label is by a model of the target domain, (n_source,).
+    """How likely each source row's label is by a fitted model of the target domain, (n_source,).
 
-    Parameters
-    ----------
-    outcome : ClassOutcome or NumberOutcome
-    target_model : fitted predictor
-    source, y_source
-    spread : float
-        Regression only: root of the mean loss of such a model on target rows it has not seen.
+    For numbers, `spread` is the root of the mean loss of such a model on rows it has not seen.
     """
     prediction = outcome.predict(target_model, source.own)
     if isinstance(outcome, ClassOutcome):
@@ -129,18 +123,8 @@ def learned_values(
     """Values (n_source,) by DVRL, with the target rows as validation set, and the number of fits.
 
     The predictor inside the loop is trained on selected source rows; its reward is its performance
-    on the target rows. The policy starts at `agreement`.
-
-    Parameters
-    ----------
-    outcome, predictor
-    source, y_source, target, y_target
-    agreement : (n_source,) float
-        Values of kind ``label``.
-    n_jobs : int or None
-    seed : int
-    settings : dict, optional
-        Settings of :class:`dvrl.learning.settings.Settings` in place of our own.
+    on the target rows. The policy starts at `agreement`, the values of kind ``label``. `settings`
+    are those of :class:`dvrl.learning.settings.Settings`, in place of our own.
     """
     from ..learning.assembly import Assembly
     from ..learning.settings import make_settings
