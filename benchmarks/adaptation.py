@@ -187,7 +187,7 @@ def run(task: str, seed: int, *, keep: bool = True, **settings: Any) -> dict[str
     load, kind, predictor, metric = TASKS[task]
     rows = load(seed)
     if task.startswith("rossmann"):
-        settings = {"max_source_rows": ROSSMANN_ROWS, **settings}
+        settings = {"settings": {"max_source_rows": ROSSMANN_ROWS}, **settings}
     adapted = kind(
         predictor(), metric=metric, random_state=seed, **{"values": CHEAP_VALUES, **settings}
     )

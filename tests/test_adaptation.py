@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,8 @@ from dvrl.adaptation.crossfit import CrossFitting
 from dvrl.adaptation.judging import adaptation_comparison
 from dvrl.adaptation.outcomes import METRICS, make_outcome
 from dvrl.adaptation.rows import RowEncoder
-from dvrl.adaptation.selection import coordinate_search, mix
+from dvrl.adaptation.selection import mix
+from dvrl.adaptation.settings import AdaptationSettings, checked_settings
 from dvrl.adaptation.values import density_ratio, label_agreement
 from dvrl.cli import app
 from dvrl.cli.options import ADAPTATION_METRICS
@@ -31,7 +31,15 @@ from dvrl.data.targets import ClassEncoder, TargetScaler
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CHEAP = ("uniform", "label")
 # Few fits, where the test is about something else than the choice.
-QUICK = {"values": CHEAP, "n_folds": 3, "sharpnesses": (1.0, 2.0), "ratios": (0.3, 1.0)}
+FEW = {"sharpnesses": (1.0, 2.0), "ratios": (0.3, 1.0)}
+QUICK = {"values": CHEAP, "n_folds": 3, "settings": FEW}
+WEIGHTED = {"forms": ("weighted",)}
+
+
+def quick(**settings):
+    return QUICK | {"settings": FEW | settings}
+
+
 SHORT = {"outer_iterations": 20}
 
 
@@ -88,7 +96,7 @@ def test_inverted_numbers_get_no_weight():
     X, y = numbers(900)
     rng = np.random.default_rng(1)
     adapted = adapt_quietly(
-        AdaptedRegressor(values=("uniform", "density"), forms=("weighted",), random_state=0),
+        AdaptedRegressor(values=("uniform", "density"), settings=WEIGHTED, random_state=0),
         X[:400], 10.0 * rng.normal(size=400), X[400:500], y[400:500],
     )  # fmt: skip
     assert adapted.source_scale_ == 0.0
@@ -106,7 +114,7 @@ def test_bad_source_rows_get_low_values(values):
     is_bad = np.arange(600) % 2 == 0
     given = np.where(is_bad, 1 - y[:600], y[:600])
     adapted = adapt_quietly(
-        AdaptedClassifier(values=values, forms=("weighted",), valuation=SHORT, random_state=0),
+        AdaptedClassifier(values=values, settings=WEIGHTED, valuation=SHORT, random_state=0),
         X[:600], given, X[600:800], y[600:800],
     )  # fmt: skip
     found = adapted.source_values_
@@ -182,11 +190,10 @@ def cross_fitting(X, y, folds, **settings):
     }[task]
     estimator = kind(**QUICK, **settings, random_state=0)
     estimator.coder_, estimator._seed = coder().fit(y[:-90]), 0
-    search = partial(coordinate_search, **estimator._search())
     parts = X[:-90], y[:-90], X[-90:], y[-90:]
     return CrossFitting(
-        estimator._plan(), *parts, folds=folds, search=search, combine="mixture",
-        original=False, estimator=estimator,
+        estimator._plan(), *parts, folds=folds, values=CHEAP, original=False,
+        settings=checked_settings(FEW, task), estimator=estimator,
     )  # fmt: skip
 
 
@@ -237,7 +244,7 @@ def test_the_gain_that_is_shown_is_none_where_there_is_none():
         X = rng.normal(size=(160, 4))
         y = np.r_[10.0 * rng.normal(size=100), rng.normal(size=60)]
         adapted = adapt_quietly(
-            AdaptedRegressor(**QUICK, forms=("weighted",), random_state=seed),
+            AdaptedRegressor(**quick(forms=("weighted",)), random_state=seed),
             X[:100], y[:100], X[100:], y[100:],
         )  # fmt: skip
         differences.append(adapted.report_["difference"].iloc[-1])
@@ -307,8 +314,8 @@ def test_same_seed_same_bits(values):
 
 
 def test_nothing_is_stored_or_changed_before_fit():
-    estimator = AdaptedRegressor(Ridge(), metric="mae", ratios=(1.0,))
-    assert clone(estimator).get_params()["ratios"] == (1.0,)
+    estimator = AdaptedRegressor(Ridge(), metric="mae", settings={"ratios": (1.0,)})
+    assert clone(estimator).settings == {"ratios": (1.0,)}
     X, y = numbers(120)
     rows = X[:80], y[:80], X[80:], y[80:]
     copies = [each.copy() for each in rows]
@@ -349,7 +356,7 @@ def test_sparse_rows_of_text():
     rows = sparse.csr_matrix(np.maximum(X, 0.0))
     adapted = adapt_quietly(
         AdaptedClassifier(
-            values=("uniform", "learned"), forms=("weighted",), valuation=SHORT, random_state=0
+            values=("uniform", "learned"), settings=WEIGHTED, valuation=SHORT, random_state=0
         ),
         rows[:200], y[:200], rows[200:], y[200:],
     )  # fmt: skip
@@ -368,7 +375,7 @@ def test_all_source_rows_are_valued_and_a_sample_is_trained_on():
             return super().fit(X, y, sample_weight)
 
     adapted = adapt_quietly(
-        AdaptedClassifier(Counting(), **QUICK, max_source_rows=150, random_state=0),
+        AdaptedClassifier(Counting(), **quick(max_source_rows=150), random_state=0),
         X[:400], y[:400], X[400:], y[400:],
     )  # fmt: skip
     assert max(sizes) <= 150 + 100
@@ -400,7 +407,7 @@ def _kinds_of_fits():
     frame = pd.DataFrame(X, columns=list("abcdef"), index=[f"row {i}" for i in range(300)])
     yield AdaptedClassifier(**QUICK, random_state=0), frame, words
     pipeline = make_pipeline(LogisticRegression())
-    yield AdaptedClassifier(pipeline, **QUICK, forms=("augmented",), random_state=0), X, words
+    yield AdaptedClassifier(pipeline, **quick(forms=("augmented",)), random_state=0), X, words
     yield AdaptedClassifier(**QUICK, random_state=0), sparse.csr_matrix(np.abs(X)), y
     X, y = numbers(300)
     yield AdaptedRegressor(**QUICK, metric="rmspe", random_state=0), X, np.exp(y / 4)
@@ -420,7 +427,7 @@ def test_saved_and_loaded(tmp_path, case):
     pd.testing.assert_frame_equal(again.to_frame(), adapted.to_frame(), check_index_type=False)
     pd.testing.assert_frame_equal(again.report_, adapted.report_)
     assert again.message_ == adapted.message_
-    assert again.get_params()["ratios"] == adapted.get_params()["ratios"]
+    assert tuple(again.settings["ratios"]) == adapted.settings["ratios"]
     (tmp_path / "again.dvrl").write_bytes(b"")
     again.save(tmp_path / "again.dvrl")  # once more, from what was read
     np.testing.assert_array_equal(load(tmp_path / "again.dvrl").predict(X), adapted.predict(X))
@@ -472,17 +479,30 @@ def rows_of(n_source=60, n_target=40):
         ({"metric": "auc"}, "metric='auc' is unknown"),
         ({"values": ("magic",)}, "values=.*cannot be used"),
         ({"values": ()}, "values=.*cannot be used"),
-        ({"forms": ("offset",)}, "'offset' is for regression"),
-        ({"combine": "vote"}, "combine=.*vote.*cannot be used"),
-        ({"ratios": (0.0,)}, "ratios=.*above 0"),
-        ({"sharpnesses": ()}, "sharpnesses=.*above 0"),
+        ({"settings": {"forms": ("offset",)}}, "'offset' is for regression"),
+        ({"settings": {"combine": "vote"}}, "combine=.*vote.*cannot be used"),
+        ({"settings": {"ratios": (0.0,)}}, "ratios=.*above 0"),
+        ({"settings": {"sharpnesses": ()}}, "sharpnesses=.*above 0"),
         ({"n_folds": 2}, "n_folds=2 must be a whole number of 3"),
-        ({"max_source_rows": 1.5}, "max_source_rows=1.5"),
+        ({"settings": {"max_source_rows": 1.5}}, "max_source_rows=1.5"),
     ],
 )
 def test_settings_that_cannot_be_used(settings, message):
     with pytest.raises(ValueError, match=message):
         AdaptedClassifier(**settings).fit(*rows_of())
+
+
+def test_settings_are_reached_from_the_estimator_and_say_where_they_are():
+    with pytest.raises(TypeError, match=r"ratios is a setting: pass settings=\{'ratios'"):
+        AdaptedClassifier(ratios=(1.0,))
+    with pytest.raises(TypeError, match="Did you mean 'values'"):
+        AdaptedClassifier(value=CHEAP)
+    with pytest.raises(ValueError, match=r"'ratio' is no setting\. Did you mean 'ratios'"):
+        AdaptedClassifier(settings={"ratio": 1.0}).fit(*rows_of())
+    estimator = AdaptedClassifier(settings=AdaptationSettings(ratios=(1.0,)))
+    estimator.set_params(settings__combine="best")
+    assert estimator.settings.given() == {"ratios": (1.0,), "combine": "best"}
+    assert clone(estimator).settings.given() == estimator.settings.given()
 
 
 def test_a_predictor_without_weights_is_refused():
@@ -624,8 +644,8 @@ def test_mnist_helps_usps():
     rows = X_source, y_source.astype(int), X_usps[:200], y_usps[:200]
     adapted = adapt_quietly(
         AdaptedClassifier(
-            LogisticRegression(tol=1e-3, max_iter=500), metric="accuracy", **QUICK,
-            forms=("weighted",), random_state=0,
+            LogisticRegression(tol=1e-3, max_iter=500), metric="accuracy",
+            **quick(forms=("weighted",)), random_state=0,
         ),
         *rows,
     )  # fmt: skip

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
-from functools import wraps
-from inspect import signature
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
@@ -27,12 +25,12 @@ from .data.targets import ClassEncoder, TargetScaler
 from .diagnostics.findings import Diagnostics, warn
 from .diagnostics.suspects import label_reasons
 from .files.saved import read_saved, register
+from .learning.parameters import WithSettings, with_hints
 from .learning.settings import (
     FINAL_ROWS,
     RunSettings,
     Settings,
     as_settings,
-    did_you_mean,
     make_settings,
 )
 from .persistence import KIND, restored, save
@@ -49,37 +47,8 @@ __all__ = ["DVRLClassifier", "DVRLRegressor"]
 Floats = NDArray[np.float32]
 Arguments = ParamSpec("Arguments")
 
-SETTINGS = tuple(each.name for each in fields(Settings))
-ARGUMENTS_OF_FIT = ("checkpoint", "resume", "callback")
 
-
-def _refuse_moved(parameters: Mapping[str, Any]) -> None:
-    """Say where a parameter is that is none of the estimator."""
-    for name, value in parameters.items():
-        if name in SETTINGS:
-            told = repr(value) if isinstance(value, str | int | float) else "..."
-            raise TypeError(f"{name} is a setting: pass settings={{{name!r}: {told}}}.")
-        if name in ARGUMENTS_OF_FIT:
-            raise TypeError(f"{name} is an argument of fit: pass it to fit.")
-
-
-def _with_hints(init: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Let a constructor say what is meant by a name that it does not know."""
-    known = signature(init).parameters
-
-    @wraps(init)
-    def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        _refuse_moved(kwargs)
-        for name in kwargs:
-            if name not in known:
-                hint = did_you_mean(name, [*known, *SETTINGS])
-                raise TypeError(f"{type(args[0]).__name__} has no parameter {name!r}.{hint}")
-        init(*args, **kwargs)
-
-    return checked
-
-
-class _BaseDVRL(BaseEstimator):
+class _BaseDVRL(WithSettings):
     """What classification and regression share."""
 
     _task: ClassVar[str]
@@ -91,8 +60,10 @@ class _BaseDVRL(BaseEstimator):
     history_: dict[str, NDArray[Any]]
     predictor_: Any
     _policy: Policy
+    _settings_class = Settings
+    _arguments_of_fit = ("checkpoint", "resume", "callback")
 
-    @_with_hints
+    @with_hints
     def __init__(
         self,
         predictor: Any = "linear",
@@ -121,30 +92,6 @@ class _BaseDVRL(BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
-
-    def set_params(self, **params: Any) -> Self:
-        """Change parameters; ``settings__kl_weight`` changes one setting, and leaves the others.
-
-        Parameters
-        ----------
-        **params
-            Names and values.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError, TypeError
-            For an unknown name, or one that is a setting or an argument of `fit`.
-        """
-        _refuse_moved(params)
-        if any(name.startswith("settings__") for name in params):
-            settings = as_settings(params.pop("settings", self.settings))
-            super().set_params(settings=settings)
-        super().set_params(**params)
-        return self
 
     # ------------------------------------------------------------------ fitting
 

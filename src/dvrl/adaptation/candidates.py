@@ -34,7 +34,6 @@ Numbers = NDArray[np.float64]
 
 # Of the target rows, for the error of a predictor of them.
 SPREAD_FOLDS = 5
-FORMS = ("source", "target", "weighted", "augmented", "offset")
 
 
 @dataclass(frozen=True)

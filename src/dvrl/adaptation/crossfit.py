@@ -11,7 +11,7 @@ The target rows are split into folds. What is fitted is fitted without one, two 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,7 +24,7 @@ from ..data.rows import take_rows
 from .candidates import Candidate, Domains, Plan
 from .outcomes import NumberOutcome, make_outcome
 from .rows import RowEncoder, Rows
-from .selection import Judgement, mix
+from .selection import Judgement, coordinate_search, mix
 
 __all__ = ["FEWEST_FOLDS", "NONE", "Choice", "CrossFitting", "folds_of"]
 
@@ -52,8 +52,8 @@ class Choice:
 class CrossFitting:
     """Fits without some folds of the target rows, made when they are asked for and then kept.
 
-    `folds` holds the number of the fold of each target row. `search` takes a function that judges a
-    candidate, and yields what it was told. `estimator` is named in messages about the rows.
+    `folds` holds the number of the fold of each target row. `values` and
+    `settings` (checked) say what to try. `estimator` is named in messages about the rows.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class CrossFitting:
         y_target: NDArray[Any],
         *,
         folds: NDArray[np.intp],
-        search: Callable[[Callable[[Candidate], Judgement]], Iterator[Judgement]],
-        combine: str,
+        values: Sequence[str],
+        settings: Any,
         original: bool,
         estimator: Any,
     ) -> None:
-        self.plan, self.search, self.combine = plan, search, combine
+        self.plan, self.values, self.settings = plan, values, settings
         self.X_source, self.y_source = X_source, y_source
         self.X_target, self.y_target = X_target, y_target
         self.folds, self.n_folds = folds, int(folds.max()) + 1
@@ -137,8 +137,18 @@ class CrossFitting:
 
     def choose(self, apart: Folds = NONE) -> Choice:
         """Search and mix, by the target rows outside some folds."""
-        judgements = list(self.search(lambda candidate: self.judge(candidate, apart)))
-        if self.combine == "best":
+        forms = self.settings.forms
+        if hasattr(self.X_source, "columns"):  # features of frames cannot be repeated as numbers
+            forms = [form for form in forms if form != "augmented"]
+        search = coordinate_search(
+            lambda candidate: self.judge(candidate, apart),
+            values=self.values,
+            sharpnesses=self.settings.sharpnesses,
+            ratios=self.settings.ratios,
+            forms=forms,
+        )
+        judgements = list(search)
+        if self.settings.combine == "best":
             weights = np.zeros(len(judgements))
             weights[int(np.argmin([each.loss for each in judgements]))] = 1.0
             return Choice(judgements, weights)

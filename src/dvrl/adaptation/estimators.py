@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
@@ -21,13 +20,15 @@ from ..data.rows import row_index
 from ..data.targets import ClassEncoder, TargetScaler
 from ..exceptions import DataValuationWarning
 from ..files.saved import register
-from .candidates import CONTROLS, FORMS, Domains, FittedCandidate, Plan
+from ..learning.parameters import WithSettings, with_hints
+from ..learning.settings import Settings, as_settings
+from .candidates import CONTROLS, Domains, FittedCandidate, Plan
 from .crossfit import FEWEST_FOLDS, NONE, Choice, CrossFitting, folds_of
 from .judging import candidate_table
 from .outcomes import METRICS
 from .persistence import KIND, restored, save
 from .rows import check_labels, like_source
-from .selection import check_names, check_positive, check_whole, coordinate_search
+from .settings import AdaptationSettings, check_names, check_whole, checked_settings
 from .values import VALUES, default_domain_classifier
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
@@ -59,27 +60,14 @@ _PARAMETERS_DOC = """
         Kinds of source values to try: all alike, the odds of a domain classifier, agreement of the
         label with a predictor of the target rows, and values learned by reinforcement
         (see :mod:`dvrl.adaptation.values`).
-    sharpnesses : tuple of float, default={sharpnesses}
-        Powers of the values.
-    ratios : tuple of float, default=(0.1, 0.3, 1.0, 3.0)
-        Weights of the whole source by that of the target rows.
-    forms : tuple of str, default={forms}
-        ``"weighted"``: one predictor on source and target rows. ``"augmented"``: the same with
-        features for both domains and for each (Daumé 2007; not for frames in a pipeline).
-        {offset}
-    combine : {{"mixture", "best"}}, default="mixture"
-        Mix candidates, or take the one of least loss.
     n_folds : int, default=5
         Of the target rows; at least 3. Predictors are fitted without one and without two of them.
-    max_source_rows : int, default=50000
-        Source rows in one fit. All source rows are valued; of more, rows are drawn by their
-        weight.
-    metric_weights : bool, default=True
-        Whether predictors are fitted with the base weights of the metric.
     domain_classifier : scikit-learn classifier, default=None
         Tells source rows from target rows; default: logistic regression.
-    valuation : dict, default=None
+    valuation : dvrl.Settings or dict, default=None
         Settings of the learned values, such as ``{{"outer_iterations": 200}}``.
+    settings : AdaptationSettings or dict, default=None
+        What is tried beside: see :class:`dvrl.adaptation.AdaptationSettings`.
     n_jobs : int, default=None
         Black-box fits at once while values are learned.
     random_state : int, RandomState or None, default=None
@@ -109,44 +97,34 @@ _PARAMETERS_DOC = """
 """
 
 
-class _BaseAdapted(BaseEstimator):
+class _BaseAdapted(WithSettings):
     """What classification and regression share."""
 
     _task: ClassVar[str]
     _default_metric: ClassVar[str]
-    _default_forms: ClassVar[tuple[str, ...]]
-    _default_sharpnesses: ClassVar[tuple[float, ...]]
+    _settings_class = AdaptationSettings
 
+    @with_hints
     def __init__(
         self,
         predictor: Any = None,
         *,
         metric: str | None = None,
         values: tuple[str, ...] = VALUES,
-        sharpnesses: tuple[float, ...] | None = None,
-        ratios: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0),
-        forms: tuple[str, ...] | None = None,
-        combine: str = "mixture",
         n_folds: int = 5,
-        max_source_rows: int = 50_000,
-        metric_weights: bool = True,
         domain_classifier: Any = None,
-        valuation: dict[str, Any] | None = None,
+        valuation: Settings | dict[str, Any] | None = None,
+        settings: AdaptationSettings | dict[str, Any] | None = None,
         n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.predictor = predictor
         self.metric = metric
         self.values = values
-        self.sharpnesses = sharpnesses
-        self.ratios = ratios
-        self.forms = forms
-        self.combine = combine
         self.n_folds = n_folds
-        self.max_source_rows = max_source_rows
-        self.metric_weights = metric_weights
         self.domain_classifier = domain_classifier
         self.valuation = valuation
+        self.settings = settings
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -177,7 +155,9 @@ class _BaseAdapted(BaseEstimator):
             For input or settings that cannot be used; the message says what to do.
         """
         started = time.perf_counter()
-        search = self._search()
+        check_names("values", self.values, VALUES)
+        check_whole("n_folds", self.n_folds, FEWEST_FOLDS)
+        settings = checked_settings(self.settings, self._task)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         y_source = check_labels(X_source, y_source, "source")
         y_target = check_labels(X_target, y_target, "target")
@@ -190,8 +170,6 @@ class _BaseAdapted(BaseEstimator):
         coder: Any = ClassEncoder() if self._task == "classification" else TargetScaler()
         self.coder_ = coder.fit(np.concatenate([y_source, y_target]))
         plan = self._plan()
-        if hasattr(X_source, "columns"):  # features of frames cannot be repeated as numbers
-            search["forms"] = tuple(form for form in search["forms"] if form != "augmented")
         fitting = CrossFitting(
             plan,
             X_source,
@@ -199,8 +177,8 @@ class _BaseAdapted(BaseEstimator):
             X_target,
             y_target,
             folds=folds_of(y_target, self.n_folds, self._task, self._seed),
-            search=partial(coordinate_search, **search),
-            combine=self.combine,
+            values=self.values,
+            settings=settings,
             original=isinstance(plan.predictor, Pipeline),
             estimator=self,
         )
@@ -214,30 +192,11 @@ class _BaseAdapted(BaseEstimator):
             warnings.warn(self.message_, DataValuationWarning, stacklevel=2)
         return self
 
-    def _search(self) -> dict[str, Any]:
-        """What to try, checked."""
-        check_whole("n_folds", self.n_folds, FEWEST_FOLDS)
-        check_whole("max_source_rows", self.max_source_rows, 2)
-        check_names("combine", (self.combine,), ("mixture", "best"))
-        sharp, forms = self.sharpnesses, self.forms
-        search: dict[str, Any] = {
-            "values": check_names("values", self.values, VALUES),
-            "sharpnesses": check_positive(
-                "sharpnesses", self._default_sharpnesses if sharp is None else sharp
-            ),
-            "ratios": check_positive("ratios", self.ratios),
-            "forms": check_names(
-                "forms", self._default_forms if forms is None else forms, FORMS[2:]
-            ),
-        }
-        if "offset" in search["forms"] and self._task == "classification":
-            raise ValueError("forms: 'offset' is for regression; use 'weighted' or 'augmented'.")
-        return search
-
     def _plan(self) -> Plan:
         from ..predictors.estimators import check_estimator
         from ..predictors.weighted_fit import takes_weights
 
+        settings: Any = checked_settings(self.settings, self._task)
         predictor = self._default_predictor() if self.predictor is None else self.predictor
         check_estimator(predictor)
         if not takes_weights(predictor):
@@ -253,9 +212,9 @@ class _BaseAdapted(BaseEstimator):
             domain_classifier=self.domain_classifier or default_domain_classifier(),
             seed=self._seed,
             n_jobs=self.n_jobs,
-            valuation=self.valuation,
-            max_source_rows=self.max_source_rows,
-            metric_weights=self.metric_weights,
+            valuation=as_settings(self.valuation).given(),
+            max_source_rows=settings.max_source_rows,
+            metric_weights=settings.metric_weights,
         )
 
     def _judge(self, fitting: CrossFitting, y_target: NDArray[Any]) -> Choice:
@@ -389,8 +348,6 @@ class AdaptedClassifier(ClassifierMixin, _BaseAdapted):
 
     _task = "classification"
     _default_metric = "log_loss"
-    _default_forms = ("weighted", "augmented")
-    _default_sharpnesses = (1.0, 2.0, 4.0)
 
     def _default_predictor(self) -> Any:
         return LogisticRegression(max_iter=1000)
@@ -423,8 +380,6 @@ class AdaptedRegressor(RegressorMixin, _BaseAdapted):
 
     _task = "regression"
     _default_metric = "mse"
-    _default_forms = ("weighted", "offset")
-    _default_sharpnesses = (1.0, 4.0, 16.0, 64.0)
 
     def _default_predictor(self) -> Any:
         return Ridge()
@@ -455,9 +410,6 @@ _document(
     metrics="{" + ", ".join(map(repr, METRICS["classification"])) + "}",
     metric="log_loss",
     base=": ``'balanced_accuracy'`` counts classes alike",
-    sharpnesses=(1.0, 2.0, 4.0),
-    forms=("weighted", "augmented"),
-    offset="",
 )
 _document(
     AdaptedRegressor,
@@ -466,9 +418,6 @@ _document(
     metrics="{" + ", ".join(map(repr, METRICS["regression"])) + "}",
     metric="mse",
     base=": ``'rmspe'`` counts a row by one over its squared target",
-    sharpnesses=(1.0, 4.0, 16.0, 64.0),
-    forms=("weighted", "offset"),
-    offset='``"offset"``: a predictor of the target rows learns the error of one of the source.',
 )
 _CLASSES: dict[str, type] = {each.__name__: each for each in (AdaptedClassifier, AdaptedRegressor)}
 register(KIND, lambda archive: restored(archive, _CLASSES))

@@ -61,7 +61,7 @@ def adaptation_comparison(
         for name, candidate in CONTROLS.items():
             prediction = domains.fit(candidate).predict(outcome, test.own)
             table.append((name, base, outcome.score(y_test, prediction)))
-    used = "metric" if adapted.metric_weights and weighs else "plain"
+    used = "metric" if adapted._plan().metric_weights and weighs else "plain"
     for name, members in (
         ("source weighted by its values", adapted.source_only_),
         ("adapted", adapted.members_),

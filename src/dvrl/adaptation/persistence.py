@@ -11,10 +11,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..data.targets import ClassEncoder, TargetScaler
 from ..files.archive import Archive, with_prefix, write_archive
+from ..learning.settings import as_settings
 from ..persistence import plain_array, read_index, split_params
 from .candidates import FittedCandidate
 from .outcomes import make_outcome
 from .rows import RowEncoder
+from .settings import AdaptationSettings
 
 __all__ = ["KIND", "restored", "save"]
 
@@ -23,7 +25,6 @@ ARRAYS = ("source_weights_", "source_values_")
 FIGURES = ("message_", "n_fits_", "seconds_", "source_scale_", "n_features_in_", "_seed")
 OUTCOME = {"metric", "link", "_unit"}
 MIXTURES = ("members_", "source_only_")
-TUPLES = ("values", "sharpnesses", "ratios", "forms")
 
 
 def save(adapted: Any, path: Path) -> None:
@@ -35,7 +36,11 @@ def save(adapted: Any, path: Path) -> None:
         If its predictors are of a kind that cannot be written without pickle.
     """
     check_is_fitted(adapted)
-    params, objects = split_params(adapted.get_params(deep=False))
+    given = adapted.get_params(deep=False) | {
+        "settings": as_settings(adapted.settings, AdaptationSettings).given() or None,
+        "valuation": as_settings(adapted.valuation).given() or None,
+    }
+    params, objects = split_params(given)
     objects = {f"param_{name}": value for name, value in objects.items()}
     encoder, outcome = adapted.row_encoder_, adapted.outcome_
     names = getattr(adapted, "feature_names_in_", None)
@@ -80,9 +85,7 @@ def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
 
     metadata = archive.metadata
     params = dict(metadata["params"]) | with_prefix(archive.objects, "param_")
-    for name in TUPLES:
-        if params.get(name) is not None:
-            params[name] = tuple(params[name])
+    params["values"] = tuple(params["values"])
     adapted = classes[metadata["class"]](**params)
     coder = ClassEncoder if adapted._task == "classification" else TargetScaler
     adapted.coder_ = coder.from_dict(metadata["coder"])

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import CONTROLS, Candidate
 
-__all__ = [
-    "Judgement",
-    "check_names",
-    "check_positive",
-    "check_whole",
-    "coordinate_search",
-    "mix",
-]
+__all__ = ["Judgement", "coordinate_search", "mix"]
 
 Numbers = NDArray[np.float64]
 
@@ -44,10 +36,10 @@ class Judgement:
 def coordinate_search(
     judge: Callable[[Candidate], Judgement],
     *,
-    values: tuple[str, ...],
-    sharpnesses: tuple[float, ...],
-    ratios: tuple[float, ...],
-    forms: tuple[str, ...],
+    values: Sequence[str],
+    sharpnesses: Sequence[float],
+    ratios: Sequence[float],
+    forms: Sequence[str],
 ) -> Iterator[Judgement]:
     """Judge the controls, then one setting after the other: values, sharpness, ratio, form.
 
@@ -108,25 +100,3 @@ def mix(loss: Callable[[Numbers], float], n_members: int) -> Numbers:
     if weights.sum() <= 0:
         weights = equal
     return weights / weights.sum()
-
-
-def check_names(name: str, given: Sequence[str], allowed: Sequence[str]) -> tuple[str, ...]:
-    """At least one name, all of them known; else a ValueError."""
-    if not given or not set(given) <= set(allowed):
-        raise ValueError(
-            f"{name}={given!r} cannot be used; choose from {', '.join(map(repr, allowed))}."
-        )
-    return tuple(given)
-
-
-def check_positive(name: str, given: Sequence[float]) -> tuple[float, ...]:
-    """At least one number, all of them above 0; else a ValueError."""
-    if not len(given) or not all(0 < each < np.inf for each in given):
-        raise ValueError(f"{name}={given!r} must hold numbers above 0.")
-    return tuple(given)
-
-
-def check_whole(name: str, given: Any, least: int) -> None:
-    """A ValueError for anything but a whole number of so much or more."""
-    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < least:
-        raise ValueError(f"{name}={given!r} must be a whole number of {least} or more.")

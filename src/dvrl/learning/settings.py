@@ -158,25 +158,25 @@ class Settings(BaseEstimator):
         return {name: value for name, value in params.items() if value is not None}
 
 
-def as_settings(settings: Any) -> Settings:
-    """Make a :class:`Settings` of what a user may pass: one, a dict, or None.
+def as_settings(settings: Any, record: Any = Settings) -> Any:
+    """Make a :class:`Settings`, or another such record, of one, a dict, or None.
 
     Raises
     ------
     TypeError, ValueError
         For anything else, or an unknown name in a dict.
     """
-    if isinstance(settings, Settings):
+    if isinstance(settings, record):
         return settings
     if settings is None:
-        return Settings()
+        return record()
     if not isinstance(settings, Mapping):
         raise TypeError(
-            f"settings is a {type(settings).__name__}; pass a Settings or a dict, such as "
-            "{'kl_weight': 1.0}."
+            f"settings is a {type(settings).__name__}; pass a {record.__name__} or a dict, such as "
+            f"{{{fields(record)[1].name!r}: 1.0}}."
         )
-    _check_names(settings, Settings)
-    return Settings(**settings)
+    _check_names(settings, record)
+    return record(**settings)
 
 
 # ------------------------------------------------------------------ checks
