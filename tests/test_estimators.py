@@ -238,6 +238,7 @@ def test_unknown_names_say_which_exist():
     ],
     ids=["logistic", "neighbours", "pipeline"],
 )
+@pytest.mark.filterwarnings("ignore:KNeighborsClassifier takes no weights")
 def test_black_boxes(predictor):
     X, y = classes()
     valuer = DVRLClassifier(predictor, **parameters(n_selections=2, **QUICK)).fit(X, y)
@@ -337,6 +338,7 @@ def test_saved_and_loaded(tmp_path, cls, predictor):
         assert loaded.diagnostics_ == valuer.diagnostics_
 
 
+@pytest.mark.filterwarnings("ignore:KNeighborsClassifier takes no weights")
 def test_a_final_predictor_of_another_kind():
     X, y = classes()
     valuer = DVRLClassifier(**parameters(final_predictor=KNeighborsClassifier(3), **QUICK)).fit(

@@ -234,6 +234,7 @@ class Moody(Centroids):
         return super().fit(rows, weights, seed=seed)
 
 
+@pytest.mark.filterwarnings("ignore:The run was too short")
 def test_selections_that_fail_are_skipped_and_named(rows):
     options = {**QUICK, "n_selections": 8, "shrink_residual": False}
     with pytest.warns(dvrl.DataValuationWarning, match=r"skipped.*not this one"):

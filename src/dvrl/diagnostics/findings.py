@@ -388,7 +388,7 @@ def _skipped(run: Evidence) -> str | None:
     if not run.n_skipped:
         return None
     return (
-        f"{run.n_skipped} of {run.n_fits} selections were skipped, because the predictor could not"
+        f"{run.n_skipped} selections were skipped, because the predictor could not"
         f" be fitted on them. The first cause: {run.first_failure}"
     )
 

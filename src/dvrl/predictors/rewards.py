@@ -37,7 +37,7 @@ class Reward:
     name : str
     function : callable
         `on_host` false: `function(targets, scores, mask, center, scale)`, JAX, where targets and
-        scores are float32 `(m, n_outputs)`, mask `(m,)` holds the weights of rows, and 0 for padding
+        scores are float32 `(m, n_outputs)`, mask `(m,)` holds the weights of rows, 0 for padding
         (whose content never matters), center and scale undo the scaling of regression targets;
         returns a float32 scalar. `on_host` true: `function(estimator, X, y) -> float`.
     differentiable : bool
