@@ -424,7 +424,7 @@ def test_saved_and_loaded(tmp_path, case):
     np.testing.assert_array_equal(again.predict(X), adapted.predict(X))
     np.testing.assert_array_equal(again.predict_by_source(X), adapted.predict_by_source(X))
     assert again.metric_score(X, y) == adapted.metric_score(X, y)
-    pd.testing.assert_frame_equal(again.to_frame(), adapted.to_frame(), check_index_type=False)
+    pd.testing.assert_frame_equal(again.to_frame(), adapted.to_frame())
     pd.testing.assert_frame_equal(again.report_, adapted.report_)
     assert again.message_ == adapted.message_
     assert tuple(again.settings["ratios"]) == adapted.settings["ratios"]

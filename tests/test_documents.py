@@ -55,7 +55,7 @@ def valued():
     for suffix, n_rows in (("_source", 80), ("_target", 40), ("_new", 5)):
         X = rng.normal(size=(n_rows, 3))
         given[f"X{suffix}"], given[f"y{suffix}"] = X, 10.0 + X[:, 0]
-    valuer = DVRLClassifier(outer_iterations=2, ensemble_size=1, random_state=0)
+    valuer = DVRLClassifier(settings={"outer_iterations": 2, "ensemble_size": 1}, random_state=0)
     given["valuer"] = valuer.fit(given["X"], given["y"], X_val=given["X_val"], y_val=given["y_val"])
     return given
 
@@ -68,7 +68,7 @@ def test_python_of_a_page_runs(page, valued, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page", **valued}
     for code in blocks(page, "python"):
-        exec(compile(code, page.name, "exec"), names)
+        exec(compile(code, page.name, "exec", dont_inherit=True), names)
     plt.close("all")
 
 

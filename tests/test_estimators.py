@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -329,13 +327,14 @@ def test_saved_and_loaded(tmp_path, cls, predictor):
     valuer = cls(predictor, **parameters(**QUICK)).fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
     path = tmp_path / "valuer.dvrl"
     valuer.save(path)
-    names = zipfile.ZipFile(path).namelist()
-    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
-    for loaded in (load(path), cls.load(path)):
-        np.testing.assert_array_equal(loaded.predict(X), valuer.predict(X))
-        np.testing.assert_array_equal(loaded.value(X, y), valuer.value(X, y))
-        np.testing.assert_array_equal(loaded.data_values_, valuer.data_values_)
-        assert loaded.diagnostics_ == valuer.diagnostics_
+    loaded = load(path)
+    np.testing.assert_array_equal(loaded.data_values_, valuer.data_values_)
+    assert loaded.diagnostics_ == valuer.diagnostics_
+    assert loaded.get_params() == valuer.get_params()
+    assert list(loaded.history_) == list(valuer.history_)
+    before = path.read_bytes()
+    loaded.save(path)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.filterwarnings("ignore:KNeighborsClassifier takes no weights")

@@ -251,7 +251,7 @@ def test_damaged_states_are_refused(kind):
     for each in damaged:
         with pytest.raises(ValueError, match="damaged"):
             Marginal.from_state(record, each, {}, n_features=train.features.shape[1])
-    record["references"][0]["n_outputs"] = 10**9
+    record["parts"]["0"]["n_outputs"] = 10**9
     with pytest.raises(ValueError, match="damaged"):
         Marginal.from_state(record, arrays, {}, n_features=train.features.shape[1])
 
@@ -274,7 +274,7 @@ def test_training_rows_are_kept_on_request_only():
     marginal = make().fit(train, validation)
     assert "neighbours" in [each.name for each in marginal.references_]
     record, arrays, _ = marginal.state()
-    assert "neighbours" not in [each["name"] for each in record["references"]]
+    assert "neighbours" not in record["references"]
     # No array of the file holds a training row.
     rows = train.features / np.linalg.norm(train.features, axis=1, keepdims=True)
     for array in arrays.values():

@@ -26,6 +26,7 @@ from dvrl.methods import LeaveOneOut
 from dvrl.predictors import registry
 from dvrl.predictors.networks import TracedNetwork
 from dvrl.predictors.weighted_fit import fit_weighted, takes_weights
+from dvrl.report import report_of
 
 # ---------------------------------------------------------------- (a) a pair of functions in JAX
 
@@ -72,10 +73,16 @@ class Centroids:
             ]
         )
 
+    def from_state(self, record, arrays):
+        return FittedCentroids([(None, each) for each in arrays["centres"]])
+
 
 @dataclass(frozen=True)
 class FittedCentroids:
     states: list
+
+    def state(self):
+        return {}, {"centres": np.stack([each[1] for each in self.states])}
 
     def scores(self, rows):
         shares = [np.exp(-0.5 * distances(each, rows.features)) for each in self.states]
@@ -156,19 +163,31 @@ def test_a_plugin_goes_all_the_way(name, rows, tmp_path):
     assert valuer.suspects(0.1)["reason"].str.len().gt(10).all()
 
     path = tmp_path / "valuer.dvrl"
-    valuer.save(path)
+    valuer.save(path, with_rows=True)  # neighbours are among the references of so few rows
     again = dvrl.load(path, predictor=predictor)
     np.testing.assert_array_equal(again.data_values_, values)
     np.testing.assert_array_equal(again.predict(rows.X), valuer.predict(rows.X))
     np.testing.assert_array_equal(again.value(rows.X, rows.y), valuer.value(rows.X, rows.y))
     curve = removal_curve(
-        values, rows.X[:120], rows.y[:120], rows.X[120:], rows.truth[120:], LogisticRegression(),
-        shares=[0.0, 0.2], repeats=2,
-    )  # fmt: skip
+        values,
+        *(rows.X[:120], rows.y[:120], rows.X[120:], rows.truth[120:]),
+        predictor=LogisticRegression(),
+        shares=[0.0, 0.2],
+        repeats=2,
+    )
     assert curve["score"].between(0, 1).all()
     report = tmp_path / "report.html"
-    dvrl.report_of(valuer, rows.X[:120], rows.y[:120]).save(report)
+    report_of(valuer, rows.X[:120], rows.y[:120], report)
     assert report.stat().st_size > 10_000
+
+
+def test_without_the_predictor_all_but_predict_answers(rows, tmp_path):
+    valuer = fitted(Softmax(), rows)
+    valuer.save(tmp_path / "valuer", with_rows=True)
+    again = dvrl.load(tmp_path / "valuer")
+    np.testing.assert_array_equal(again.value(rows.X, rows.y), valuer.value(rows.X, rows.y))
+    with pytest.raises(ValueError, match=r"dvrl.load\(path, predictor=...\)"):
+        again.predict(rows.X)
 
 
 @pytest.mark.parametrize("name", PLUGINS)
@@ -298,7 +317,7 @@ def test_the_final_fit_says_that_rows_stood_for_weights(rows):
 # ---------------------------------------------------------------- encoders
 
 
-def test_any_transformer_encodes_rows(rows):
+def test_any_transformer_encodes_rows(rows, tmp_path):
     texts = np.array(["red big" if label else "blue small" for label in rows.truth], object)
     texts[::9] += " odd"
     valuer = DVRLClassifier(encoder=TfidfVectorizer(), random_state=0)
@@ -306,5 +325,9 @@ def test_any_transformer_encodes_rows(rows):
     wrong = rows.wrong[:120]
     assert valuer.data_values_[wrong].max() < valuer.data_values_[~wrong].min()
     assert (valuer.predict(texts[120:]) == rows.truth[120:]).mean() > 0.95
+    valuer.save(tmp_path / "valuer", with_rows=True)
+    types = ("sklearn.feature_extraction.text.TfidfVectorizer",)
+    again = dvrl.load(tmp_path / "valuer", trusted=types)
+    np.testing.assert_array_equal(again.predict(texts), valuer.predict(texts))
     with pytest.raises(TypeError, match=r"encoder=.*no transformer"):
         DVRLClassifier(encoder=LogisticRegression()).fit(rows.X, rows.y)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
-from dvrl import DVRLClassifier, DVRLRegressor
+from dvrl import DataValuationWarning, DVRLClassifier, DVRLRegressor
 from dvrl.methods import RandomValues
 from helpers import parameters
 

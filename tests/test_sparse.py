@@ -199,6 +199,6 @@ def test_threads_change_nothing(n_classes):
 def test_state_round_trip(n_classes):
     table = table_of(n_classes=n_classes)
     model = fit_sparse(table, penalty=1.0)
-    arrays, record = model.state()
-    restored = SparseLinear.from_state(arrays, json.loads(json.dumps(record)))
+    record, arrays = model.state()
+    restored = SparseLinear.from_state(json.loads(json.dumps(record)), arrays)
     assert_array_equal(restored.scores(table), model.scores(table))

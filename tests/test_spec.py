@@ -139,6 +139,6 @@ def test_a_checkpoint_refuses_another_black_box(tmp_path):
     path = tmp_path / "run.checkpoint"
     tree = DecisionTreeClassifier(max_depth=2)
     fitted(predictor=tree, checkpoint=path)
-    assert "evaluator.predictor.estimator.max_depth" in read_archive(path).metadata["spec"]
+    assert "evaluator.predictor.estimator.max_depth" in read_archive(path).record["spec"]
     with pytest.raises(ValueError, match="max_depth: checkpoint 2, this run 3"):
         fitted(predictor=DecisionTreeClassifier(max_depth=3), checkpoint=path, resume=True)

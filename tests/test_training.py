@@ -133,8 +133,8 @@ def test_killed_and_resumed(tmp_path):
         process.wait()
         process.stdout.close()
         assert process.returncode == -signal.SIGKILL
-        assert read_archive(path).metadata["iteration"] > 0
-    done = read_archive(path).metadata["iteration"]
+        assert read_archive(path).record["iteration"] > 0
+    done = read_archive(path).record["iteration"]
     assert done < 1500
     settings = {**SHORT, "outer_iterations": 1500}
     told = []
@@ -277,7 +277,7 @@ def test_killed_in_the_middle_of_a_write(tmp_path, last_write):
     if last_write == 1:
         assert not path.exists()
     else:  # the write before is whole
-        assert read_archive(path).metadata["iteration"] == last_write - 1
+        assert read_archive(path).record["iteration"] == last_write - 1
     told = []
     resumed = fitted(checkpoint=path, resume=True, callback=told.append)
     assert told[0].iteration == last_write
@@ -314,7 +314,7 @@ def test_without_resume_a_checkpoint_is_overwritten(tmp_path):
     afresh = fitted(checkpoint=path, callback=told.append)
     assert [progress.iteration for progress in told] == list(range(1, 13))
     np.testing.assert_array_equal(afresh.data_values_, fitted().data_values_)
-    assert read_archive(path).metadata["iteration"] == 12
+    assert read_archive(path).record["iteration"] == 12
 
 
 # --- what rewards are compared with, against scikit-learn ---------------------------------------

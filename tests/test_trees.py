@@ -11,6 +11,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dvrl.files.archive import read_archive, write_archive
 from dvrl.predictors import growing
+from dvrl.predictors.stored import models_from_state, models_state
 from dvrl.predictors.trees import (
     BoostedTreesClassifier,
     BoostedTreesRegressor,
@@ -84,21 +85,25 @@ def test_rows_without_weight_teach_nothing_and_their_class_stays(kind):
 def test_a_file_needs_no_trust_and_holds_no_foreign_trees(tmp_path, kind):
     X, y = load_iris(return_X_y=True)
     model = kind(n_trees=20, random_state=0).fit(X, y)
-    path = tmp_path / "model"
-    write_archive(path, metadata={}, arrays={}, objects={"model": model})
-    loaded = read_archive(path).objects["model"]
+    write_archive(tmp_path / "model", *models_state({"model": model}))
+    archive = read_archive(tmp_path / "model")
+    loaded = models_from_state(archive.record, archive.arrays, ())["model"]
     assert_array_equal(loaded.predict(X), model.predict(X))
 
 
-def test_damaged_trees_are_refused_when_they_are_read(tmp_path):
+def test_damaged_trees_are_refused_when_they_are_read():
     X, y = load_iris(return_X_y=True)
     model = ForestClassifier(n_trees=3, random_state=0).fit(X, y)
-    left = model.trees_.left
-    left[left > 0] = 0  # a circle
-    path = tmp_path / "model"
-    write_archive(path, metadata={}, arrays={}, objects={"model": model})
+    record, arrays = models_state({"model": model})
+    left = arrays["model/trees/left"]
+    circle = arrays | {"model/trees/left": np.where(left > 0, 0, left)}
     with pytest.raises(ValueError, match="a child does not come after its parent"):
-        read_archive(path)
+        models_from_state(record, circle, ())
+    other_classes = arrays | {"model/grown_classes_": np.array([0, 1, 7])}
+    with pytest.raises(ValueError, match="its classes do not fit"):
+        models_from_state(record, other_classes, ())
+    with pytest.raises(ValueError, match="other outputs"):
+        models_from_state(record, arrays | {"model/grown_classes_": np.array([0, 1])}, ())
 
 
 @pytest.mark.parametrize("kind", REGRESSORS)

@@ -225,8 +225,9 @@ def test_saved_without_pickle(tmp_path):
     encoder = FeatureEncoder()
     table = encoder.fit_encode(frame)
     path = tmp_path / "encoder.dvrl"
-    write_archive(path, metadata={}, arrays={}, objects={"encoder": encoder})
-    restored = read_archive(path).objects["encoder"]
+    write_archive(path, *encoder.state())
+    archive = read_archive(path)
+    restored = FeatureEncoder.from_state(archive.record, archive.arrays)
     again = restored.encode(frame)
     assert_array_equal(again.features, table.features)
     assert (again.words != table.words).nnz == 0

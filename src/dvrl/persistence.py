@@ -1,37 +1,43 @@
-"""Fitted estimators to one file and back: arrays, JSON and skops objects, no pickle."""
+"""Fitted estimators to one file and back: a record and arrays, no pickle."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
+from .data.rows import index_from_state, index_state
 from .data.targets import ClassEncoder, TargetScaler
+from .data.transformer import encoder_from_state, encoder_state
 from .diagnostics.findings import Diagnostics
-from .files.archive import Archive, with_prefix, write_archive
-from .learning.settings import as_settings
+from .files.archive import Archive, is_plain, write_archive
+from .files.state import Count, Finite, Share, State, checked, expect, joined, part
+from .predictors.stored import fitted_from_state, fitted_state, models_from_state, models_state
 from .references.marginal import Marginal
 
-__all__ = [
-    "KIND",
-    "plain_array",
-    "read_index",
-    "restored",
-    "save",
-    "split_params",
-]
+__all__ = ["KIND", "coder_of", "own_models", "params_from", "plain_params", "restored", "save"]
 
 # The kind of file.
 KIND = "valuation"
-# The predictor of a table with texts.
-WORDS = "linear on words"
-FITTED_ARRAYS = ("data_values_", "data_values_std_", "marginal_values_", "_label_scores")
+PARAM = "parameter "
+
+
+@dataclass(frozen=True)
+class ValuationRecord:
+    """What a file says of an estimator beside its parts."""
+
+    estimator: str
+    params: dict[str, Any]
+    n_members: Count
+    prior: bool
+    kept_share: Share
+    residual_bound: Finite | None
+    n_features_in: Count
+    feature_names_in: tuple[str, ...] | None
 
 
 def save(estimator: Any, path: Path, *, with_rows: bool) -> None:
@@ -40,85 +46,142 @@ def save(estimator: Any, path: Path, *, with_rows: bool) -> None:
     Raises
     ------
     TypeError
-        If the robust predictor is of a kind that cannot be written without pickle.
+        If a model of the user's own could not be loaded again.
     ValueError
         If the marginal consists of training rows, which are to be left out.
     """
-    import jax
-
-    coder, marginal, policy = estimator.coder_, estimator.marginal_, estimator._policy
-    marginal_record, marginal_arrays, marginal_objects = marginal.state(with_rows=with_rows)
-    params, param_objects = split_params(
-        {
-            **estimator.get_params(deep=False),
-            # Those that are no JSON, such as parameters to start from, are not needed again.
-            "settings": split_params(as_settings(estimator.settings).given())[0] or None,
-        }
+    policy = estimator._policy
+    marginal = policy.marginal.state(with_rows=with_rows)
+    predictor, predictor_models = fitted_state(estimator.predictor_)
+    models = own_models(estimator) | marginal[2] | predictor_models
+    encoder, encoder_models = encoder_state(estimator.encoder_)
+    models |= encoder_models
+    names = getattr(estimator, "feature_names_in_", None)
+    record = ValuationRecord(
+        estimator=type(estimator).__name__,
+        params=plain_params(estimator),
+        n_members=estimator.n_members_,
+        prior=policy.has_prior,
+        kept_share=policy.kept_share,
+        residual_bound=policy.estimators.bound,
+        n_features_in=estimator.n_features_in_,
+        feature_names_in=None if names is None else tuple(map(str, names)),
     )
-    predictor_metadata, predictor_arrays, predictor_objects = _predictor_state(estimator.predictor_)
-    arrays: dict[str, NDArray[Any]] = {
-        name: getattr(estimator, name) for name in FITTED_ARRAYS if hasattr(estimator, name)
-    }
-    arrays["labels"] = plain_array(estimator._labels)
-    if estimator._index is not None:
-        arrays["index"] = plain_array(np.asarray(estimator._index))
-    if estimator.validation_indices_ is not None:
-        arrays["validation_indices"] = estimator.validation_indices_
-    arrays |= {f"history_{name}": values for name, values in estimator.history_.items()}
-    arrays |= _leaves("estimator", jax.tree.leaves(policy.estimators))
-    arrays |= {f"marginal_{name}": array for name, array in marginal_arrays.items()}
-    metadata = {
-        "kind": KIND,
-        "class": type(estimator).__name__,
-        "params": params,
-        "coder": coder.to_dict(),
-        "marginal": marginal_record,
-        "diagnostics": estimator.diagnostics_.to_dict(),
-        "n_members": estimator.n_members_,
-        "prior": policy.has_prior,
-        "kept_share": policy.kept_share,
-        "residual_bound": policy.estimators.bound,
-        "predictor": predictor_metadata,
-        "n_features_in": estimator.n_features_in_,
-        "feature_names_in": (
-            [str(name) for name in estimator.feature_names_in_]
-            if hasattr(estimator, "feature_names_in_")
-            else None
-        ),
-    }
-    objects = {
-        "encoder": estimator.encoder_,
-        **{f"marginal_{name}": model for name, model in marginal_objects.items()},
-        **{f"param_{name}": value for name, value in param_objects.items()},
-        **predictor_objects,
-    }
-    write_archive(path, metadata=metadata, arrays=arrays | predictor_arrays, objects=objects)
+    parts, arrays = joined(
+        run=_run_state(estimator),
+        coder=estimator.coder_.state(),
+        encoder=encoder,
+        marginal=marginal[:2],
+        predictor=predictor,
+        models=models_state(models),
+    )
+    diagnostics = asdict(estimator.diagnostics_)
+    known = {"kind": KIND, "valuation": asdict(record), "diagnostics": diagnostics}
+    write_archive(path, known | {"parts": parts}, arrays)
 
 
-def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
-    """Make the estimator, one of some classes, of what :func:`save` wrote."""
-    import jax
-    import jax.numpy as jnp
+def restored(
+    archive: Archive,
+    classes: Mapping[str, type],
+    *,
+    trusted: Sequence[str] = (),
+    predictor: Any = None,
+) -> Any:
+    """Make the estimator, one of some classes, of what :func:`save` wrote.
 
+    Parameters
+    ----------
+    archive : Archive
+    classes : mapping of str to type
+    trusted : sequence of str
+        Types that may be created of the user's own models.
+    predictor : predictor, optional
+        The user's own, handed in again.
+    """
     from .learning.learn import Policy
-    from .learning.network import DataValueEstimator
 
-    metadata = archive.metadata
-    params = dict(metadata["params"]) | with_prefix(archive.objects, "param_")
-    estimator = classes[metadata["class"]](**params)
-    coder = ClassEncoder if estimator._task == "classification" else TargetScaler
-    estimator.coder_ = coder.from_dict(metadata["coder"])
-    estimator.encoder_ = archive.objects["encoder"]
+    record = checked(ValuationRecord, archive.record["valuation"])
+
+    def of(name: str) -> State:
+        return part(archive.record["parts"], archive.arrays, name)
+
+    models = models_from_state(*of("models"), trusted)
+    estimator = params_from(classes[record.estimator], record.params, models, predictor)
+    estimator.coder_ = coder_of(estimator).from_state(*of("coder"))
+    estimator.encoder_ = encoder_from_state(*of("encoder"), models)
     marginal = Marginal.from_state(
-        metadata["marginal"],
-        with_prefix(archive.arrays, "marginal_", besides=("marginal_values_",)),
-        with_prefix(archive.objects, "marginal_"),
+        *of("marginal"),
+        models,
         n_features=len(estimator.encoder_.columns_out_),
         n_jobs=estimator.n_jobs,
     )
-    for name in FITTED_ARRAYS:
-        if name in archive.arrays:
-            setattr(estimator, name, archive.arrays[name])
+    estimator.predictor_ = fitted_from_state(
+        *of("predictor"), models, coder=estimator.coder_, handed=predictor
+    )
+    estimator.diagnostics_ = checked(Diagnostics, archive.record["diagnostics"])
+    estimator.n_members_, estimator.n_features_in_ = record.n_members, record.n_features_in
+    if record.feature_names_in is not None:
+        estimator.feature_names_in_ = np.array(record.feature_names_in, dtype=object)
+    _restore_run(estimator, *of("run"))
+    networks = _networks(part(*of("run"), "network")[1], record.residual_bound)
+    estimator._policy = Policy(marginal, networks, record.prior, record.kept_share)
+    return estimator
+
+
+def _run_state(estimator: Any) -> State:
+    """Values, labels, names of rows, history and networks."""
+    import jax
+
+    leaves = jax.tree.leaves(estimator._policy.estimators)
+    parts: dict[str, State] = {
+        "history": ({"names": tuple(estimator.history_)}, dict(estimator.history_)),
+        "network": ({}, {str(number): np.asarray(leaf) for number, leaf in enumerate(leaves)}),
+    }
+    if estimator._index is not None:
+        parts["index"] = index_state(estimator._index)
+    record, arrays = joined(**parts)
+    arrays |= {
+        "labels": estimator._labels,
+        "label_scores": estimator._label_scores,
+        "values": estimator.data_values_,
+        "values_std": estimator.data_values_std_,
+    }
+    if hasattr(estimator, "marginal_values_"):
+        arrays["marginal_values"] = estimator.marginal_values_
+    if estimator.validation_indices_ is not None:
+        arrays["validation"] = estimator.validation_indices_
+    return record, arrays
+
+
+def _restore_run(estimator: Any, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    estimator._labels = expect(arrays, "labels", (None,), None)
+    n, n_outputs = len(estimator._labels), estimator.coder_.n_outputs
+    estimator._label_scores = expect(arrays, "label_scores", (n, n_outputs))
+    estimator.data_values_ = expect(arrays, "values", (n,), low=0.0, high=1.0)
+    # Without a spread where there is one member only.
+    estimator.data_values_std_ = expect(arrays, "values_std", (n,), None).astype(np.float64)
+    if "marginal_values" in arrays:
+        estimator.marginal_values_ = expect(arrays, "marginal_values", (n,), low=0.0, high=1.0)
+    estimator.validation_indices_ = None
+    if "validation" in arrays:
+        at = expect(arrays, "validation", (None,), np.integer, low=0, high=n - 1)
+        estimator.validation_indices_ = at
+    estimator._index = None
+    if "index" in record:
+        estimator._index = index_from_state(*part(record, arrays, "index"))
+        if len(estimator._index) != n:
+            raise ValueError("The saved file is damaged: its rows and their names do not fit.")
+    history, histories = part(record, arrays, "history")
+    estimator.history_ = {name: histories[name] for name in history["names"]}
+
+
+def _networks(arrays: dict[str, NDArray[Any]], bound: float | None) -> Any:
+    """Networks, one of each member along the first axis."""
+    import jax
+    import jax.numpy as jnp
+
+    from .learning.network import DataValueEstimator
+
     template = DataValueEstimator.draw(
         np.random.default_rng(0),
         n_features=1,
@@ -126,138 +189,51 @@ def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
         n_outputs=1,
         n_differences=1,
         zero_output=False,
-        bound=metadata["residual_bound"],
+        bound=bound,
     )
-    leaves = [jnp.asarray(leaf) for leaf in _read_leaves(archive, "estimator")]
-    estimator._policy = Policy(
-        marginal,
-        jax.tree.unflatten(jax.tree.structure(template), leaves),
-        has_prior=bool(metadata["prior"]),
-        # Files of earlier versions say nothing: they keep all that was learned.
-        kept_share=float(metadata.get("kept_share", 1.0)),
-    )
-    estimator._labels = archive.arrays["labels"]
-    estimator._index = read_index(archive)
-    estimator.validation_indices_ = archive.arrays.get("validation_indices")
-    estimator.history_ = with_prefix(archive.arrays, "history_")
-    estimator.diagnostics_ = _diagnostics(metadata["diagnostics"])
-    estimator.n_members_ = int(metadata["n_members"])
-    estimator.n_features_in_ = int(metadata["n_features_in"])
-    if metadata["feature_names_in"] is not None:
-        estimator.feature_names_in_ = np.array(metadata["feature_names_in"], dtype=object)
-    estimator.predictor_ = _restored_predictor(archive, estimator.coder_)
-    return estimator
+    leaves, structure = jax.tree.flatten(template)
+    found = [
+        expect(arrays, str(number), (None,) * (1 + leaf.ndim)) for number, leaf in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in found])
 
 
-def _leaves(prefix: str, leaves: list[Any]) -> dict[str, NDArray[Any]]:
-    return {f"{prefix}_{number}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
+# ---- shared with other estimators --------------------------------------------------------------
 
 
-def _read_leaves(archive: Archive, prefix: str) -> list[NDArray[Any]]:
-    found = with_prefix(archive.arrays, f"{prefix}_")
-    return [found[str(number)] for number in range(len(found))]
+def coder_of(estimator: Any) -> Any:
+    """The class of the coder of targets."""
+    return ClassEncoder if estimator._task == "classification" else TargetScaler
 
 
-def plain_array(values: NDArray[Any]) -> NDArray[Any]:
-    """Make an array of a dtype that needs no pickle; objects become text."""
-    return values.astype(str) if values.dtype == object else values
-
-
-def read_index(archive: Archive) -> Any:
-    """Read the names of rows, where they have any."""
-    if "index" not in archive.arrays:
-        return None
-    import pandas as pd
-
-    return pd.Index(archive.arrays["index"])
-
-
-def split_params(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split constructor parameters into JSON and scikit-learn objects, and leave out the rest.
+def plain_params(estimator: Any) -> dict[str, Any]:
+    """Parameters that a record can hold; records as dicts.
 
     Callables and random states shaped the fit, which is over: they are not needed again.
     """
-    plain, objects = {}, {}
-    for name, value in params.items():
-        if isinstance(value, BaseEstimator):
-            objects[name] = value
-        elif isinstance(value, Path):
-            plain[name] = str(value)
-        else:
-            try:
-                plain[name] = json.loads(json.dumps(value))
-            except TypeError:
-                continue
-    return plain, objects
-
-
-def _predictor_state(
-    predictor: Any,
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]:
-    import jax
-
-    from .predictors.blackbox import FittedBlackBox
-    from .predictors.sparse import FittedOnWords
-
-    if isinstance(predictor, FittedBlackBox):
-        return (
-            {"form": "black box", "sees": predictor.sees},
-            {},
-            {"predictor": predictor.estimator_},
-        )
-    if isinstance(predictor, FittedOnWords):
-        arrays, record = predictor.model.state()
-        return {"form": WORDS, **record}, {f"words_{name}": a for name, a in arrays.items()}, {}
-    inner = predictor.predictor
-    if type(inner).__name__ not in _traceable_types():
-        raise TypeError(
-            f"A {type(inner).__name__} cannot be saved; set final_predictor to a built-in or "
-            "scikit-learn predictor before fitting."
-        )
-    metadata = {
-        "form": type(inner).__name__,
-        "fields": asdict(inner),
-        "n_columns": predictor.n_columns,
-        "n_outputs": predictor.n_outputs,
+    params = {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in estimator.get_params(deep=False).items()
     }
-    return metadata, _leaves("predictor", jax.tree.leaves(predictor.params)), {}
+    params = {n: str(value) if isinstance(value, Path) else value for n, value in params.items()}
+    return {name: value for name, value in params.items() if is_plain(value)}
 
 
-def _traceable_types() -> dict[str, Any]:
-    from .predictors.linear import LinearPredictor
-    from .predictors.networks import MLPPredictor
-
-    return {"LinearPredictor": LinearPredictor, "MLPPredictor": MLPPredictor}
-
-
-def _restored_predictor(archive: Archive, coder: Any) -> Any:
-    import jax
-
-    from .predictors.blackbox import FittedBlackBox
-    from .predictors.sparse import FittedOnWords, SparseLinear
-    from .predictors.traced import FittedTraced
-
-    metadata = archive.metadata["predictor"]
-    if metadata["form"] == "black box":
-        return FittedBlackBox((archive.objects["predictor"],), coder, str(metadata["sees"]))
-    if metadata["form"] == WORDS:
-        return FittedOnWords(
-            SparseLinear.from_state(with_prefix(archive.arrays, "words_"), metadata)
-        )
-    given = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in metadata["fields"].items()
+def own_models(estimator: Any) -> dict[str, object]:
+    """Models among the parameters, by what messages call them."""
+    return {
+        f"{PARAM}{name}": value
+        for name, value in estimator.get_params(deep=False).items()
+        if hasattr(value, "predict") and hasattr(value, "get_params")
     }
-    predictor = _traceable_types()[metadata["form"]](**given)
-    n_outputs = int(metadata["n_outputs"])
-    template = predictor.init(np.random.default_rng(0), 1, n_outputs)
-    params = jax.tree.unflatten(jax.tree.structure(template), _read_leaves(archive, "predictor"))
-    return FittedTraced(predictor, params, int(metadata["n_columns"]), n_outputs)
 
 
-def _diagnostics(content: dict[str, Any]) -> Diagnostics:
-    names = {field.name for field in fields(Diagnostics)}
-    known = {name: value for name, value in content.items() if name in names}
-    for name in ("messages", "value_range"):
-        known[name] = tuple(known[name])
-    return Diagnostics(**known)
+def params_from(
+    kind: type, params: dict[str, Any], models: Mapping[str, Any], predictor: Any = None
+) -> Any:
+    """An estimator of a class with the parameters of a file."""
+    own = {
+        name.removeprefix(PARAM): model for name, model in models.items() if name.startswith(PARAM)
+    }
+    handed = {} if predictor is None else {"predictor": predictor}
+    return kind(**(params | own | handed))

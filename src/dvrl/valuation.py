@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self
 
@@ -24,7 +25,7 @@ from .data.preparation import Prepared, prepare
 from .data.targets import ClassEncoder, TargetScaler
 from .diagnostics.findings import Diagnostics, warn
 from .diagnostics.suspects import label_reasons
-from .files.saved import read_saved, register
+from .files.saved import register
 from .learning.parameters import WithSettings, with_hints
 from .learning.settings import (
     FINAL_ROWS,
@@ -353,22 +354,6 @@ class _BaseDVRL(WithSettings):
         check_is_fitted(self)
         save(self, Path(path), with_rows=with_rows)
 
-    @classmethod
-    def load(cls, path: str | Path, *, trusted: tuple[str, ...] = ()) -> Self:
-        """Read a fitted estimator written by :meth:`save`.
-
-        Parameters
-        ----------
-        path : path-like
-        trusted : tuple of str
-            Types outside scikit-learn, skrub and dvrl that the file may create, such as those of
-            a black-box predictor; the error names them.
-        """
-        loaded = read_saved(path, trusted=trusted)
-        if not isinstance(loaded, cls):
-            raise ValueError(f"{path} holds a {type(loaded).__name__}; load it with dvrl.load.")
-        return loaded
-
 
 def _telling(
     callback: Callable[[Progress], object] | None, verbose: int
@@ -529,4 +514,4 @@ class DVRLRegressor(RegressorMixin, _BaseDVRL):
 
 
 _CLASSES: dict[str, type] = {each.__name__: each for each in (DVRLClassifier, DVRLRegressor)}
-register(KIND, lambda archive: restored(archive, _CLASSES))
+register(KIND, partial(restored, classes=_CLASSES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -420,4 +421,4 @@ _document(
     base=": ``'rmspe'`` counts a row by one over its squared target",
 )
 _CLASSES: dict[str, type] = {each.__name__: each for each in (AdaptedClassifier, AdaptedRegressor)}
-register(KIND, lambda archive: restored(archive, _CLASSES))
+register(KIND, partial(restored, classes=_CLASSES))

@@ -1,30 +1,62 @@
-"""Fitted adapted estimators to one file and back: arrays, JSON and skops objects, no pickle."""
+"""Fitted adapted estimators to one file and back: a record and arrays, no pickle."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..data.targets import ClassEncoder, TargetScaler
-from ..files.archive import Archive, with_prefix, write_archive
-from ..learning.settings import as_settings
-from ..persistence import plain_array, read_index, split_params
+from ..data.encoder import FeatureEncoder
+from ..data.rows import index_from_state, index_state
+from ..files.archive import Archive, write_archive
+from ..files.state import Count, Finite, State, checked, expect, joined, part
+from ..persistence import coder_of, own_models, params_from, plain_params
+from ..predictors.stored import models_from_state, models_state
 from .candidates import FittedCandidate
 from .outcomes import make_outcome
 from .rows import RowEncoder
-from .settings import AdaptationSettings
 
 __all__ = ["KIND", "restored", "save"]
 
 KIND = "adaptation"
-ARRAYS = ("source_weights_", "source_values_")
-FIGURES = ("message_", "n_fits_", "seconds_", "source_scale_", "n_features_in_", "_seed")
-OUTCOME = {"metric", "link", "_unit"}
 MIXTURES = ("members_", "source_only_")
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a file says of a member of a mixture."""
+
+    weight: Finite
+    power: Finite
+    form: str
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AdaptationRecord:
+    """What a file says of an adapted estimator beside its parts."""
+
+    estimator: str
+    params: dict[str, Any]
+    metric: str
+    link: Literal["identity", "log"]
+    unit: Finite
+    original: bool
+    sparse: bool
+    columns: tuple[str, ...] | None
+    message: str
+    n_fits: Count
+    seconds: Finite
+    source_scale: Finite
+    n_features_in: Count
+    seed: Count
+    members: tuple[Member, ...]
+    source_only: tuple[Member, ...]
+    report: dict[str, tuple[Any, ...]]
 
 
 def save(adapted: Any, path: Path) -> None:
@@ -33,106 +65,103 @@ def save(adapted: Any, path: Path) -> None:
     Raises
     ------
     TypeError
-        If its predictors are of a kind that cannot be written without pickle.
+        If one of its predictors could not be loaded again.
     """
     check_is_fitted(adapted)
-    given = adapted.get_params(deep=False) | {
-        "settings": as_settings(adapted.settings, AdaptationSettings).given() or None,
-        "valuation": as_settings(adapted.valuation).given() or None,
-    }
-    params, objects = split_params(given)
-    objects = {f"param_{name}": value for name, value in objects.items()}
-    encoder, outcome = adapted.row_encoder_, adapted.outcome_
+    models = own_models(adapted)
+    mixtures = {name: _members(getattr(adapted, name), name, models) for name in MIXTURES}
+    rows, outcome = adapted.row_encoder_, adapted.outcome_
     names = getattr(adapted, "feature_names_in_", None)
-    if not encoder.sparse:
-        objects["encoder"] = encoder.encoder
-    metadata: dict[str, Any] = {
-        "kind": KIND,
-        "class": type(adapted).__name__,
-        "params": params,
-        "coder": adapted.coder_.to_dict(),
-        "outcome": {name: value for name, value in vars(outcome).items() if name != "coder"},
-        "rows": {
-            "original": encoder.original,
-            "sparse": encoder.sparse,
-            "columns": None if names is None else [str(name) for name in names],
-        },
-        "report": {name: column.tolist() for name, column in adapted.report_.items()},
-        **{name: getattr(adapted, name) for name in FIGURES},
-    }
-    for mixture in MIXTURES:
-        metadata[mixture] = []
-        for number, (weight, power, member) in enumerate(getattr(adapted, mixture)):
-            metadata[mixture].append(
-                {
-                    "weight": weight,
-                    "power": power,
-                    "form": member.form,
-                    "n_estimators": len(member.estimators),
-                }
-            )
-            for place, estimator in enumerate(member.estimators):
-                objects[f"{mixture}{number}_{place}"] = estimator
-    arrays = {name: getattr(adapted, name) for name in ARRAYS}
+    record = AdaptationRecord(
+        estimator=type(adapted).__name__,
+        params=plain_params(adapted),
+        metric=outcome.metric,
+        link=outcome.link,
+        unit=getattr(outcome, "_unit", 1.0),
+        original=rows.original,
+        sparse=rows.sparse,
+        columns=None if names is None else tuple(map(str, names)),
+        message=adapted.message_,
+        n_fits=adapted.n_fits_,
+        seconds=adapted.seconds_,
+        source_scale=adapted.source_scale_,
+        n_features_in=adapted.n_features_in_,
+        seed=adapted._seed,
+        members=mixtures["members_"],
+        source_only=mixtures["source_only_"],
+        report={name: tuple(column.tolist()) for name, column in adapted.report_.items()},
+    )
+    states = {"coder": adapted.coder_.state(), "models": models_state(models)}
+    if not rows.sparse:
+        states["encoder"] = rows.encoder.state()
     if adapted._source_index is not None:
-        arrays["index"] = plain_array(np.asarray(adapted._source_index))
-    write_archive(path, metadata=metadata, arrays=arrays, objects=objects)
+        states["index"] = index_state(adapted._source_index)
+    parts, arrays = joined(**states)
+    arrays |= {"weights": adapted.source_weights_, "values": adapted.source_values_}
+    write_archive(path, {"kind": KIND, "adaptation": asdict(record), "parts": parts}, arrays)
 
 
-def restored(archive: Archive, classes: Mapping[str, type]) -> Any:
+def restored(
+    archive: Archive,
+    classes: Mapping[str, type],
+    *,
+    trusted: Sequence[str] = (),
+    predictor: Any = None,
+) -> Any:
     """Make the estimator, one of some classes, of what :func:`save` wrote."""
     import pandas as pd
 
-    metadata = archive.metadata
-    params = dict(metadata["params"]) | with_prefix(archive.objects, "param_")
-    params["values"] = tuple(params["values"])
-    adapted = classes[metadata["class"]](**params)
-    coder = ClassEncoder if adapted._task == "classification" else TargetScaler
-    adapted.coder_ = coder.from_dict(metadata["coder"])
-    state = metadata["outcome"]
-    adapted.outcome_ = make_outcome(adapted._task, state["metric"], adapted.coder_)
-    unknown = state.keys() - OUTCOME
-    if unknown:
-        raise ValueError(f"The saved outcome is damaged: it holds {sorted(unknown)}.")
-    vars(adapted.outcome_).update(state)
-    adapted.row_encoder_ = _row_encoder(archive)
-    for name in FIGURES:
-        setattr(adapted, name, metadata[name])
-    for name in ARRAYS:
-        setattr(adapted, name, archive.arrays[name])
-    if metadata["rows"]["columns"] is not None:
-        adapted.feature_names_in_ = np.array(metadata["rows"]["columns"], dtype=object)
-    for mixture in MIXTURES:
-        setattr(adapted, mixture, _members(archive, mixture))
-    adapted.report_ = pd.DataFrame(metadata["report"])
-    adapted._source_index = read_index(archive)
+    record = checked(AdaptationRecord, archive.record["adaptation"])
+    parts = archive.record["parts"]
+
+    def of(name: str) -> State:
+        return part(parts, archive.arrays, name)
+
+    models = models_from_state(*of("models"), trusted)
+    adapted = params_from(classes[record.estimator], record.params, models, predictor)
+    adapted.coder_ = coder_of(adapted).from_state(*of("coder"))
+    adapted.outcome_ = make_outcome(adapted._task, record.metric, adapted.coder_)
+    adapted.outcome_.link, adapted.outcome_._unit = record.link, record.unit
+    adapted.row_encoder_ = rows = RowEncoder(record.original)
+    rows.sparse = record.sparse
+    if not record.sparse:
+        rows.columns = None if record.columns is None else list(record.columns)
+        rows.encoder = FeatureEncoder.from_state(*of("encoder"))
+    adapted.message_, adapted.n_fits_ = record.message, record.n_fits
+    adapted.seconds_, adapted.source_scale_ = record.seconds, record.source_scale
+    adapted.n_features_in_, adapted._seed = record.n_features_in, record.seed
+    if record.columns is not None:
+        adapted.feature_names_in_ = np.array(record.columns, dtype=object)
+    adapted.members_ = _fitted(record.members, models)
+    adapted.source_only_ = _fitted(record.source_only, models)
+    adapted.report_ = pd.DataFrame({name: list(cells) for name, cells in record.report.items()})
+    adapted.source_weights_ = expect(archive.arrays, "weights", (None,), low=0.0)
+    shape = adapted.source_weights_.shape
+    adapted.source_values_ = expect(archive.arrays, "values", shape, low=0.0)
+    adapted._source_index = index_from_state(*of("index")) if "index" in parts else None
     return adapted
 
 
-def _row_encoder(archive: Archive) -> RowEncoder:
-    known = archive.metadata["rows"]
-    encoder = RowEncoder(bool(known["original"]))
-    encoder.sparse = bool(known["sparse"])
-    if not encoder.sparse:
-        encoder.columns = known["columns"]
-        encoder.encoder = archive.objects["encoder"]
-    return encoder
+def _members(mixture: Any, name: str, models: dict[str, object]) -> tuple[Member, ...]:
+    """What is said of the members of a mixture; their models are added to the others."""
+    said = []
+    for number, (weight, power, member) in enumerate(mixture):
+        names = tuple(f"predictor {name}{number}.{n}" for n in range(len(member.estimators)))
+        models |= dict(zip(names, member.estimators, strict=True))
+        said.append(Member(float(weight), float(power), member.form, names))
+    return tuple(said)
 
 
-def _members(archive: Archive, mixture: str) -> list[tuple[float, float, FittedCandidate]]:
-    # Weights of the source rows are kept of the mixture as a whole, in `source_weights_`.
+def _fitted(
+    members: tuple[Member, ...], models: Mapping[str, Any]
+) -> list[tuple[float, float, FittedCandidate]]:
+    # Weights of the source rows are kept of the mixture as a whole.
+    none = np.empty(0)
     return [
         (
-            float(each["weight"]),
-            float(each["power"]),
-            FittedCandidate(
-                each["form"],
-                tuple(
-                    archive.objects[f"{mixture}{number}_{place}"]
-                    for place in range(int(each["n_estimators"]))
-                ),
-                np.empty(0),
-            ),
+            each.weight,
+            each.power,
+            FittedCandidate(each.form, tuple(models[name] for name in each.models), none),
         )
-        for number, each in enumerate(archive.metadata[mixture])
+        for each in members
     ]

@@ -116,11 +116,11 @@ def score(
     screen = Screen(quiet)
     try:
         valuer = dvrl.load(saved, trusted=tuple(trust or ()))
+        X, y = read_rows(rows, target, id_column)
+        scored = _scored(valuer, same_columns(X, list(valuer.feature_names_in_), rows), y)
     except ValueError as error:
         hint = " On the command line, add --trust TYPE for each of them."
         raise InputError(f"{error}{hint if 'trusted=' in str(error) else ''}") from error
-    X, y = read_rows(rows, target, id_column)
-    scored = _scored(valuer, same_columns(X, list(valuer.feature_names_in_), rows), y)
     if "data_value" not in scored:
         why = "No --target given" if y is None else "The model is adapted to another domain"
         screen.say(f"{why}: predictions only, no values.")

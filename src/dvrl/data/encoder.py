@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..files.state import Count, State, checked, expect, joined, part
+from .columns import OtherColumn
 from .rows import (
     column_at,
     column_names,
@@ -29,6 +32,21 @@ __all__ = ["FeatureEncoder", "encoded_once", "with_encoding"]
 # Beyond this many standard deviations a value says nothing more than "far away", and a network
 # fed with it would overflow.
 LARGEST_FEATURE = 1e6
+
+
+# Positions of columns, and numbers of each column.
+POSITIONS = ("numeric_columns_", "text_columns_", "other_columns_", "gap_columns_", "gap_texts_")
+STATISTICS = ("unit_", "mean_", "factor_", "gap_mean_", "gap_factor_")
+
+
+@dataclass(frozen=True)
+class EncoderRecord:
+    """What a file says of an encoder beside its arrays."""
+
+    n_features: Count
+    names: tuple[str, ...]
+    are_feature_names: bool
+    columns_out: tuple[str, ...]
 
 
 def _is_only_gaps(column: Any) -> bool:
@@ -76,6 +94,18 @@ def _texts(column: Any) -> list[str] | None:
     return cells if all(isinstance(cell, str) for cell in cells) else None
 
 
+def _attempt(column: Any, method: Any, *arguments: Any) -> Any:
+    """What a method makes of a column; what pandas cannot compare or convert gets a sentence."""
+    try:
+        return method(*arguments)
+    except Exception as error:
+        cause = str(error).splitlines()[-1] if str(error) else type(error).__name__
+        raise ValueError(
+            f"The column {column.name!r} could not be encoded ({cause}); convert it to numbers, "
+            "text, categories or dates, of the same kind as in the training rows, or drop it."
+        ) from error
+
+
 def _float64(block: Any) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):
         return np.asarray(block, dtype=np.float64)
@@ -108,9 +138,10 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
     """Turn arrays and frames into a standardised float32 matrix.
 
     Numeric arrays and numeric or boolean frame columns are standardised by the mean and standard
-    deviation of the training rows. Categories, names and dates in frames (pandas or Polars) go
-    through skrub's ``TableVectorizer`` first. Gaps in frames are filled with the training mean, and
-    each column that had gaps in the training rows gets one more column that says where they are.
+    deviation of the training rows. Categories, names and dates in frames (pandas or Polars) become
+    numbers first, see :class:`dvrl.data.columns.OtherColumn`. Gaps in frames are filled with the
+    training mean, and each column that had gaps in the training rows gets one more column that says
+    where they are.
 
     Columns of texts, see :func:`dvrl.data.words.is_text`, become words, which `encode` returns
     beside the matrix; the matrix holds up to 100 components of the words of all text columns
@@ -124,8 +155,8 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         Names of the columns; only after fitting on a frame whose column names are strings.
     columns_out_ : list of str
         Names of the columns of the encoded matrix.
-    vectorizer_ : skrub.TableVectorizer or None
-        Encoder of the columns that are neither numeric nor text.
+    other_encoders_ : list of OtherColumn
+        Encoders of the columns that are neither numeric nor text.
     text_columns_ : ndarray of int
         Positions of the text columns in the caller's frame.
     word_encoder_ : WordEncoder or None
@@ -304,6 +335,56 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         tags.transformer_tags.preserves_dtype = []
         return tags
 
+    def state(self) -> State:
+        """See :mod:`dvrl.files.state`."""
+        record = EncoderRecord(
+            n_features=self.n_features_in_,
+            names=tuple(self.column_names_),
+            are_feature_names=hasattr(self, "feature_names_in_"),
+            columns_out=tuple(self.columns_out_),
+        )
+        states = {str(number): each.state() for number, each in enumerate(self.other_encoders_)}
+        if self.word_encoder_ is not None:
+            states["words"] = self.word_encoder_.state()
+        its_record, its_arrays = joined(**states)
+        arrays = {name: getattr(self, name) for name in (*POSITIONS, *STATISTICS)}
+        return {"table": asdict(record), "parts": its_record}, arrays | its_arrays
+
+    @classmethod
+    def from_state(cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """See :mod:`dvrl.files.state`."""
+        encoder, table = cls(), checked(EncoderRecord, record["table"])
+        encoder.n_features_in_, encoder.column_names_ = table.n_features, list(table.names)
+        encoder.columns_out_ = list(table.columns_out)
+        if table.are_feature_names:
+            encoder.feature_names_in_ = np.array(table.names, dtype=object)
+        n = len(expect(arrays, "unit_", (None,), low=0.0))
+        n_gaps = len(expect(arrays, "gap_columns_", (None,), np.integer, low=0, high=n - 1))
+        for name in POSITIONS:
+            high = n - 1 if name == "gap_columns_" else table.n_features - 1
+            setattr(encoder, name, expect(arrays, name, (None,), np.integer, low=0, high=high))
+        for name in STATISTICS:
+            shape = (n_gaps if name.startswith("gap") else n,)
+            setattr(encoder, name, expect(arrays, name, shape))
+        parts = record["parts"]
+        encoder.other_encoders_ = [
+            OtherColumn.from_state(*part(parts, arrays, str(number)))
+            for number in range(len(encoder.other_columns_))
+        ]
+        encoder.word_encoder_, encoder.n_components_ = None, 0
+        if len(encoder.text_columns_):
+            encoder.word_encoder_ = WordEncoder.from_state(*part(parts, arrays, "words"))
+            encoder.n_components_ = encoder.word_encoder_.n_components_
+        names = [name for each in encoder.other_encoders_ for name in each.names]
+        n_raw = len(encoder.numeric_columns_) + len(names) + len(encoder.gap_texts_)
+        texts = np.arange(len(encoder.text_columns_))
+        if not np.isin(encoder.gap_texts_, texts).all():
+            raise ValueError("The saved encoder is damaged: gaps of texts that it does not have.")
+        if n != n_raw or len(table.columns_out) != n + n_gaps + encoder.n_components_:
+            raise ValueError("The saved encoder is damaged: its columns do not fit together.")
+        encoder.raw_columns_ = encoder.columns_out_[:n]
+        return encoder
+
     def _fit(self, X: Any, estimator: Any) -> tuple[Any, Any]:
         """Learn everything; return the raw matrix and the words of the same rows."""
         owner = self if estimator is None else estimator
@@ -321,11 +402,12 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     def _fit_columns(self, X: Any) -> tuple[Any, Any]:
         """Sort columns into numeric, text, other and empty ones; return raw matrix and words."""
-        self.vectorizer_: Any = None
+        self.other_encoders_: list[OtherColumn] = []
         self.word_encoder_: WordEncoder | None = None
         self.n_components_ = 0
         self.other_columns_ = np.zeros(0, dtype=np.intp)
         self.text_columns_ = np.zeros(0, dtype=np.intp)
+        self.gap_texts_ = np.zeros(0, dtype=np.intp)
         if not is_frame(X):
             self.column_names_ = [f"x{position}" for position in range(X.shape[1])]
             self.numeric_columns_ = np.arange(X.shape[1])
@@ -349,21 +431,12 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         self.text_columns_ = np.array(text, dtype=np.intp)
         self.other_columns_ = np.array(other, dtype=np.intp)
         self.raw_columns_ = [self.column_names_[position] for position in numeric]
-        if other:
-            from sklearn.preprocessing import OneHotEncoder
-            from skrub import StringEncoder, TableVectorizer
-
-            # Without `drop` an unknown category is all zeros instead of posing as the first one;
-            # the text encoder's random projection must not differ from run to run.
-            self.vectorizer_ = TableVectorizer(
-                low_cardinality=OneHotEncoder(
-                    handle_unknown="ignore", sparse_output=False, dtype=np.float32
-                ),
-                high_cardinality=StringEncoder(random_state=0),
-            )
-            encoded = self._vectorized(X, self.vectorizer_.fit_transform)
-            self.raw_columns_ += [str(name) for name in encoded.columns]
-            parts += self._vectorized_numbers(encoded)
+        for position in other:
+            column = column_at(X, position)
+            encoder = _attempt(column, OtherColumn.fit, self.column_names_[position], column)
+            self.other_encoders_.append(encoder)
+            self.raw_columns_ += encoder.names
+            parts += _attempt(column, encoder.transform, column)
         words = None
         if text:
             gaps, names = self._text_gaps(X), [self.column_names_[position] for position in text]
@@ -407,9 +480,9 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
                     "cells for gaps."
                 )
             parts.append(numbers)
-        if len(self.other_columns_):
-            encoded = self._vectorized(X, self.vectorizer_.transform)
-            parts += self._vectorized_numbers(encoded)
+        for position, encoder in zip(self.other_columns_, self.other_encoders_, strict=True):
+            column = column_at(X, int(position))
+            parts += _attempt(column, encoder.transform, column)
         if len(self.text_columns_):
             gaps = self._text_gaps(X)
             parts += [gaps[number] for number in self.gap_texts_]
@@ -447,38 +520,14 @@ class FeatureEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     def _stacked(self, parts: list[NDArray[Any]], n: int) -> NDArray[np.float64]:
         matrix = np.empty((n, len(parts)))
-        for position, part in enumerate(parts):
-            if np.isinf(part).any():
+        for position, numbers in enumerate(parts):
+            if np.isinf(numbers).any():
                 raise ValueError(
                     "Input X contains infinity or a value too large for dtype('float64') in "
                     f"column {self.raw_columns_[position]!r}; replace it by a number, or by a gap."
                 )
-            matrix[:, position] = part
+            matrix[:, position] = numbers
         return matrix
-
-    def _vectorized(self, X: Any, method: Any) -> Any:
-        names = [self.column_names_[position] for position in self.other_columns_]
-        try:
-            return method(X.iloc[:, self.other_columns_].set_axis(names, axis="columns"))
-        except Exception as error:
-            cause = str(error).splitlines()[-1] if str(error) else type(error).__name__
-            raise ValueError(
-                f"The columns {listed(names)} could not be encoded ({cause}); convert them to "
-                "numbers, text, categories or dates, of the same kind as in the training rows, or "
-                "drop them."
-            ) from error
-
-    def _vectorized_numbers(self, encoded: Any) -> list[NDArray[np.float64]]:
-        parts = []
-        for position in range(encoded.shape[1]):
-            numbers = _numbers(column_at(encoded, position))
-            if numbers is None:
-                raise ValueError(
-                    f"Column {encoded.columns[position]!r} of X cannot be made numeric; convert it "
-                    "to numbers, text, categories or dates, or drop it."
-                )
-            parts.append(numbers)
-        return parts
 
     def _fit_statistics(self, matrix: Any) -> None:
         """Means and spreads in units of each column's largest value, so that nothing overflows."""

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["n_rows", "row_index", "stack_rows", "take_rows"]
+from ..files.archive import is_plain
+from ..files.state import State, expect, joined, part
+
+__all__ = ["index_from_state", "index_state", "n_rows", "row_index", "stack_rows", "take_rows"]
 
 BLOCK_ELEMENTS = 1 << 20
 NAMES_IN_MESSAGES = 5
@@ -179,3 +182,77 @@ def row_blocks(n: int, n_columns: int) -> Iterator[slice]:
     step = max(1, BLOCK_ELEMENTS // max(1, n_columns))
     for start in range(0, n, step):
         yield slice(start, min(n, start + step))
+
+
+# --------------------------------------------------------------------------------------------
+# Names of rows in files
+# --------------------------------------------------------------------------------------------
+
+# Types that pandas would not guess from the cells.
+INDEX_TYPES = {
+    *(f"{unsigned}Int{n}" for unsigned in ("", "U") for n in (8, 16, 32, 64)),
+    *("boolean", "string", "str", "object"),
+}
+
+
+def index_state(index: Any) -> State:
+    """The state of a pandas index; of unusual cells only their text is kept."""
+    import pandas as pd
+
+    record: dict[str, Any] = {"name": index.name if is_plain(index.name) else str(index.name)}
+    if isinstance(index, pd.MultiIndex):
+        levels = [index_state(index.get_level_values(n)) for n in range(index.nlevels)]
+        parts, arrays = joined(**{str(number): state for number, state in enumerate(levels)})
+        return {"kind": "levels", "levels": parts}, arrays
+    if isinstance(index, pd.CategoricalIndex):
+        parts, arrays = joined(categories=index_state(index.categories))
+        record |= {"kind": "categories", "ordered": bool(index.ordered), **parts}
+        return record, arrays | {"codes": np.asarray(index.codes, np.int64)}
+    if isinstance(index, pd.PeriodIndex):
+        return record | {"kind": "periods", "freq": index.freqstr}, {"values": index.asi8}
+    if isinstance(index, pd.DatetimeIndex) and index.tz is not None:
+        values = index.tz_convert("UTC").tz_localize(None).to_numpy()
+        record |= {"kind": "zone", "zone": str(index.tz), "freq": index.freqstr}
+        return record, {"values": values}
+    values = np.asarray(index)
+    if values.dtype == object:
+        cells = [cell if is_plain(cell) and cell is not None else _cell(cell) for cell in values]
+        values = np.array([*cells, None], dtype=object)[:-1]
+    kind = str(index.dtype) if str(index.dtype) in INDEX_TYPES else "plain"
+    if isinstance(index, pd.DatetimeIndex):
+        kind, record["freq"] = "dates", index.freqstr
+    return record | {"kind": kind}, {"values": values}
+
+
+def index_from_state(record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
+    """The index that `index_state` was given."""
+    import pandas as pd
+
+    kind, name = record["kind"], record.get("name")
+    if kind == "levels":
+        parts = [part(record["levels"], arrays, str(n)) for n in range(len(record["levels"]))]
+        return pd.MultiIndex.from_arrays([index_from_state(*each) for each in parts])
+    if kind == "categories":
+        categories = index_from_state(*part(record, arrays, "categories"))
+        codes = expect(arrays, "codes", (None,), np.integer, low=-1, high=len(categories) - 1)
+        cells = pd.Categorical.from_codes(codes, categories, ordered=bool(record["ordered"]))
+        return pd.CategoricalIndex(cells, name=name)
+    values = expect(arrays, "values", (None,), None)
+    if kind == "periods":
+        periods: Any = pd.PeriodIndex  # whose stubs lack this method
+        return periods.from_ordinals(values, freq=str(record["freq"]), name=name)
+    if kind in ("dates", "zone"):
+        dates = pd.DatetimeIndex(values, name=name)
+        if kind == "zone":
+            dates = dates.tz_localize("UTC").tz_convert(record["zone"])
+        return pd.DatetimeIndex(dates, freq=record["freq"])
+    if kind in INDEX_TYPES:
+        return pd.Index(values, dtype=kind, name=name)
+    return pd.Index(values, name=name)
+
+
+def _cell(cell: Any) -> Any:
+    """What a record can hold of a cell."""
+    import pandas as pd
+
+    return None if cell is None or cell is pd.NA or cell is pd.NaT else str(cell)

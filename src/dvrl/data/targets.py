@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Self
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from ..files.state import Finite, State, checked, expect
 from .rows import is_instance, listed
 
 __all__ = ["ClassEncoder", "TargetScaler"]
 
 # Squares of scaled targets, and sums of a million of them, stay finite in float32.
 LARGEST_TARGET = 1e15
+LARGEST_NUMBER = float(np.finfo(np.float64).max)
 # Spreads below this fraction of a column's largest value are rounding noise.
 SMALLEST_SPREAD = 1e-14
 
@@ -192,35 +196,28 @@ class ClassEncoder:
         labels: NDArray[Any] = self.classes_[np.argmax(np.asarray(scores), axis=1)]
         return labels
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything needed to restore this coder, ready for JSON.
-
-        Returns
-        -------
-        dict
-        """
-        return {
-            "task": self.task,
-            "classes": self.classes_.tolist(),
-            "dtype": "object" if self.classes_.dtype == object else self.classes_.dtype.str,
-        }
+    def state(self) -> State:
+        """See :mod:`dvrl.files.state`."""
+        return {}, {"classes": self.classes_}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Self:
-        """Restore a coder from `to_dict`.
-
-        Parameters
-        ----------
-        content : dict
-
-        Returns
-        -------
-        ClassEncoder
-        """
+    def from_state(cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """See :mod:`dvrl.files.state`."""
         coder = cls()
-        coder.classes_ = np.array(content["classes"], dtype=np.dtype(content["dtype"]))
+        coder.classes_ = expect(arrays, "classes", (None,), None)
         coder.n_outputs = len(coder.classes_)
+        if len(set(coder.classes_.tolist())) < max(2, coder.n_outputs):
+            raise ValueError("The saved classes are damaged: there are less than two of them.")
         return coder
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What a file says of a scaler."""
+
+    center: Finite
+    scale: Annotated[float, Meta(gt=0.0, le=LARGEST_NUMBER)]
+    constant: bool
 
 
 class TargetScaler:
@@ -343,36 +340,15 @@ class TargetScaler:
             target = column * self.scale + self.center
         return np.clip(target, -largest, largest)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything needed to restore this scaler, ready for JSON.
-
-        Returns
-        -------
-        dict
-        """
-        return {
-            "task": self.task,
-            "center": self.center,
-            "scale": self.scale,
-            "constant": self.constant_,
-        }
+    def state(self) -> State:
+        """See :mod:`dvrl.files.state`."""
+        return asdict(Scaling(self.center, self.scale, self.constant_)), {}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Self:
-        """Restore a scaler from `to_dict`.
-
-        Parameters
-        ----------
-        content : dict
-
-        Returns
-        -------
-        TargetScaler
-        """
-        scaler = cls()
-        scaler.center = float(content["center"])
-        scaler.scale = float(content["scale"])
-        scaler.constant_ = bool(content["constant"])
+    def from_state(cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """See :mod:`dvrl.files.state`."""
+        scaler, known = cls(), checked(Scaling, record)
+        scaler.center, scaler.scale, scaler.constant_ = known.center, known.scale, known.constant
         return scaler
 
 

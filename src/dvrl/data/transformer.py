@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ..files.state import State, joined, part
 from .encoder import FeatureEncoder
 from .rows import n_rows
 from .table import Table
 
-__all__ = ["TransformerEncoder", "make_encoder"]
+__all__ = ["TransformerEncoder", "encoder_from_state", "encoder_state", "make_encoder"]
 
 # A sparse matrix with more entries than these is not made dense.
 MOST_DENSE = 1 << 28
@@ -105,6 +107,30 @@ class TransformerEncoder(TransformerMixin, BaseEstimator):
                 "transformer that keeps every row."
             )
         return Table(encoded.features, encoded.targets, own=X)
+
+
+ENCODER = "encoder"
+
+
+def encoder_state(encoder: Any) -> tuple[State, dict[str, object]]:
+    """The state of an encoder, and the caller's transformer, which is kept beside it."""
+    if not isinstance(encoder, TransformerEncoder):
+        return encoder.state(), {}
+    record, arrays = joined(scaler=encoder.scaler_.state())
+    return (record | {"n_columns": encoder.n_features_in_}, arrays), {ENCODER: encoder.transformer_}
+
+
+def encoder_from_state(
+    record: dict[str, Any], arrays: dict[str, NDArray[Any]], models: Mapping[str, Any]
+) -> FeatureEncoder | TransformerEncoder:
+    """The encoder that `encoder_state` was given."""
+    if "scaler" not in record:
+        return FeatureEncoder.from_state(record, arrays)
+    encoder = TransformerEncoder(models[ENCODER])
+    encoder.transformer_ = models[ENCODER]
+    encoder.scaler_ = FeatureEncoder.from_state(*part(record, arrays, "scaler"))
+    encoder._n_columns = int(record["n_columns"])
+    return encoder
 
 
 def _dense(matrix: Any) -> Any:

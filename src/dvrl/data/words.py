@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["WordEncoder", "is_text"]
+from ..files.state import State, expect, joined, part
+
+__all__ = ["Terms", "WordEncoder", "is_text"]
 
 Floats = NDArray[np.float32]
 
 # A text is longer than a name, a code or most addresses, and seldom the same in two rows.
 _FEWEST_WORDS = 6
-# Up to this many values skrub makes one indicator for each, and nothing is lost.
+# Up to this many values each gets an indicator, and nothing is lost.
 _MOST_CATEGORIES = 40
 _CELLS_LOOKED_AT = 10_000
 # More rows than these add only rare words, for minutes of work and gigabytes of pairs.
@@ -29,7 +32,15 @@ _COMPONENTS = 100
 # Power iterations of the randomised SVD; scikit-learn's 5 take twice as long.
 _ITERATIONS = 2
 # Words of one letter count too, unlike in scikit-learn: "I", "u", a rating of 8.
-_WORD = r"(?u)\b\w+\b"
+_WORDS = {
+    "token_pattern": r"(?u)\b\w+\b",
+    "ngram_range": (1, 2),
+    "sublinear_tf": True,
+    "dtype": np.float32,
+}
+# Parts of short strings, and components of them.
+_LETTERS = {"analyzer": "char_wb", "ngram_range": (3, 4)}
+_LETTER_COMPONENTS = 30
 # Variance of components, of all together, that is rounding noise of rows that are all alike.
 _SMALLEST_VARIANCE = 1e-10
 
@@ -59,6 +70,68 @@ def is_text(cells: Sequence[Any]) -> bool:
     return sum(len(cell.split()) for cell in cells) >= _FEWEST_WORDS * len(cells)
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Terms of strings, weighed by TF-IDF, and components of them.
+
+    Attributes
+    ----------
+    vectorizer : TfidfVectorizer
+    projection : (n_terms, n_components) float32
+        What sums up the weights of terms.
+    scale : float
+        What the sums are divided by.
+    """
+
+    vectorizer: Any
+    projection: Floats
+    scale: float
+
+    @classmethod
+    def of_letters(cls, cells: Sequence[str]) -> Self:
+        """Learn parts of 3 and 4 letters, and up to 30 components of them."""
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        vectorizer = TfidfVectorizer(**_LETTERS)
+        weights = vectorizer.fit_transform(cells).astype(np.float32)
+        n = _LETTER_COMPONENTS
+        if min(weights.shape) > n:
+            svd = TruncatedSVD(n, random_state=0)
+            scores, projection = svd.fit_transform(weights), svd.components_.T
+        else:  # too few to sum up: the first ones as they are
+            projection = np.eye(weights.shape[1], n, dtype=np.float32)[:, : weights.shape[1]]
+            scores = weights @ projection
+        scale = np.sqrt(np.sum(np.var(scores, axis=0)))
+        is_constant = scale < 10 * np.finfo(scale.dtype).eps
+        return cls(vectorizer, projection.astype(np.float32), 1.0 if is_constant else float(scale))
+
+    @property
+    def n_components(self) -> int:
+        """Columns of the components."""
+        return int(self.projection.shape[1])
+
+    def weights(self, cells: Sequence[str]) -> Any:
+        """Weights (n, n_terms) of terms, a sparse matrix."""
+        return self.vectorizer.transform(cells).astype(np.float32)
+
+    def components(self, weights: Any) -> Floats:
+        """Components (n, n_components) of weights."""
+        return np.asarray(weights @ self.projection / np.float32(self.scale), np.float32)
+
+    def state(self) -> State:
+        """See :mod:`dvrl.files.state`."""
+        arrays = _terms(self.vectorizer) | {"projection": self.projection}
+        return {"scale": self.scale}, arrays
+
+    @classmethod
+    def from_state(cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """See :mod:`dvrl.files.state`."""
+        vectorizer = _known(arrays, _LETTERS)
+        shape = (len(vectorizer.vocabulary), None)
+        return cls(vectorizer, expect(arrays, "projection", shape), float(record["scale"]))
+
+
 class WordEncoder:
     """Weigh words and pairs of words of text columns (TF-IDF), and sum them up in components.
 
@@ -73,8 +146,8 @@ class WordEncoder:
     ----------
     vectorizers_ : list of TfidfVectorizer or None
         One for each column; None for a column without a word.
-    svd_ : TruncatedSVD or None
-        None where no column has a word.
+    projection_ : (n_terms_, n_components_) float32, or None
+        What sums up words; None where no column has a word.
     n_terms_ : int
         Columns of the words.
     n_components_ : int
@@ -142,16 +215,16 @@ class WordEncoder:
         -------
         (n, n_components_) float32
         """
-        if self.svd_ is None:
+        if self.projection_ is None:
             return np.zeros((words.shape[0], 0), dtype=np.float32)
-        components: Floats = (self.svd_.transform(words) - self.centre_) * self.factor_
+        components: Floats = (words @ self.projection_ - self.centre_) * self.factor_
         return components
 
     def _fit_components(self, words: Any) -> None:
         from sklearn.decomposition import TruncatedSVD
         from threadpoolctl import threadpool_limits
 
-        self.svd_: Any = None
+        self.projection_: Floats | None = None
         self.n_components_ = min(_COMPONENTS, *words.shape)
         if self.n_components_ == 0:
             return
@@ -162,31 +235,45 @@ class WordEncoder:
             scores = svd.fit_transform(words).astype(np.float64)
         variance = float(scores.var(axis=0).sum())
         is_constant = variance < _SMALLEST_VARIANCE
-        self.svd_ = svd
+        self.projection_ = svd.components_.T
         self.centre_ = scores.mean(axis=0).astype(np.float32)
         self.factor_ = np.float32(0.0 if is_constant else (self.n_components_ / variance) ** 0.5)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Plain text and numbers: a dictionary of terms takes skops seconds to write and read."""
-        state = dict(self.__dict__)
-        state["vectorizers_"] = [
-            None if v is None else ("\n".join(v.get_feature_names_out()), v.idf_)
-            for v in self.vectorizers_
-        ]
-        return state
+    def state(self) -> State:
+        """See :mod:`dvrl.files.state`."""
+        columns: dict[str, State] = {
+            str(number): ({}, {} if vectorizer is None else _terms(vectorizer))
+            for number, vectorizer in enumerate(self.vectorizers_)
+        }
+        record, arrays = joined(**columns)
+        if self.projection_ is not None:
+            arrays |= {"projection": self.projection_, "centre": self.centre_}
+        factor = float(self.factor_) if self.n_components_ else 0.0
+        return {"columns": record, "factor": factor}, arrays
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.vectorizers_ = [
-            None if terms is None else _known_vectorizer(*terms) for terms in state["vectorizers_"]
-        ]
+    @classmethod
+    def from_state(cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """See :mod:`dvrl.files.state`."""
+        encoder = cls()
+        columns = record["columns"]
+        parts = [part(columns, arrays, str(number))[1] for number in range(len(columns))]
+        encoder.vectorizers_ = [_known(each, _WORDS) if each else None for each in parts]
+        encoder.n_terms_ = sum(len(v.vocabulary) for v in encoder.vectorizers_ if v is not None)
+        encoder.projection_, encoder.n_components_ = None, 0
+        if "projection" in arrays:
+            projection = expect(arrays, "projection", (encoder.n_terms_, None))
+            encoder.projection_, encoder.n_components_ = projection, projection.shape[1]
+            encoder.centre_ = expect(arrays, "centre", (encoder.n_components_,))
+            encoder.factor_ = np.float32(record["factor"])
+        return encoder
 
 
 def _vectorizer(texts: Sequence[str]) -> Any:
     """Learn one column's terms; None where there are none."""
-    vectorizer = _unfitted(
-        min_df=2 if len(texts) >= _ROWS_FOR_COMMON_TERMS else 1, max_features=_MOST_TERMS
-    )
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    min_df = 2 if len(texts) >= _ROWS_FOR_COMMON_TERMS else 1
+    vectorizer = TfidfVectorizer(min_df=min_df, max_features=_MOST_TERMS, **_WORDS)
     try:
         return vectorizer.fit(texts)
     except ValueError:
@@ -194,16 +281,18 @@ def _vectorizer(texts: Sequence[str]) -> Any:
         return None
 
 
-def _known_vectorizer(terms: str, idf: NDArray[np.floating[Any]]) -> Any:
-    """A vectorizer with terms (lines, in the order of columns) and weights learned before."""
-    vectorizer = _unfitted(vocabulary=terms.split("\n"))
-    vectorizer.idf_ = idf
-    return vectorizer
+def _terms(vectorizer: Any) -> dict[str, NDArray[Any]]:
+    """Terms in the order of columns, and their weights."""
+    return {"terms": vectorizer.get_feature_names_out(), "idf": vectorizer.idf_}
 
 
-def _unfitted(**settings: Any) -> Any:
+def _known(arrays: dict[str, NDArray[Any]], settings: dict[str, Any]) -> Any:
+    """A vectorizer with terms and weights learned before."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return TfidfVectorizer(
-        token_pattern=_WORD, ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32, **settings
-    )
+    terms = expect(arrays, "terms", (None,), None).tolist()
+    if not all(isinstance(term, str) for term in terms) or len(set(terms)) < len(terms):
+        raise ValueError("The saved words are damaged: they are no different strings.")
+    vectorizer = TfidfVectorizer(vocabulary=terms, **settings)
+    vectorizer.idf_ = expect(arrays, "idf", (len(terms),))
+    return vectorizer

@@ -1,58 +1,36 @@
-"""Arrays, JSON and scikit-learn objects in one file, written atomically, read without pickle.
+"""A record and arrays in one safetensors file, written atomically, read without running anything.
 
-An archive is a zip file with `metadata.json`, `arrays/<name>.npy` and `objects/<name>.skops`.
-A reader sees either the old file or the new one, never a mixture: the new content goes to a
-temporary name in the same directory, is flushed to the disk, and is then renamed.
-
-Reading is meant to be safe for files from elsewhere: no pickle, and only objects of known types.
-Known are what skops trusts, the Python classes of scikit-learn, skrub and dvrl, and a few
-functions by name. A package is *not* known as a whole, because packages hold functions that run
-what they are given (`numpy.testing.runstring`, `pandas.read_pickle`).
+The record is JSON in the file's header, arrays are its tensors. safetensors checks sizes and
+offsets; a digest finds changed bytes. Text, dates and plain cells, which safetensors does not know,
+are kept as JSON or whole numbers in tensors of their own.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
-import struct
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .atomic import write_atomically
-from .objects import damaged, decode_object, encode_object, refuse_unknown_types
 
-__all__ = ["Archive", "expect", "read_archive", "with_prefix", "write_archive"]
+__all__ = ["Archive", "is_plain", "read_archive", "write_archive"]
 
-
-FORMAT_NAME = "dvrl-archive"
-FORMAT_VERSION = 1
-METADATA_ENTRY = "metadata.json"
-# JSON has no NaN and no infinity; this key marks the objects that stand for them.
-FLOAT_MARK = "$float"
-# Fixed, so that the same content gives the same bytes. 1980 is the first year a zip file can hold.
-ENTRY_TIME = (1980, 1, 1, 0, 0, 0)
-
-# What zipfile raises, depending on which byte is wrong.
-ZIP_ERRORS = (
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+FORMAT_VERSION = 2
+# safetensors orders the entries of its header by chance; a single one gives the same bytes.
+ENTRY = "dvrl"
+# What JSON lacks: objects with one of these keys alone stand for NaN and infinities, tuples, times.
+FLOAT, TUPLE, TIME = MARKS = ("$float", "$tuple", "$time")
+TEXT, CELLS = "text", "cells"
+# An array of text takes as much memory for each cell as its longest one.
+MOST_TEXT_BYTES = 2**33
 
 
 @dataclass(frozen=True)
@@ -61,79 +39,17 @@ class Archive:
 
     Attributes
     ----------
-    metadata : dict
-        JSON-like values: None, bool, int, float, str, lists, and dicts with text keys.
+    record : dict
+        JSON-like values: None, bool, int, float, str, lists, tuples, and dicts with text keys.
     arrays : dict of str to ndarray
-    objects : dict of str to object
     """
 
-    metadata: dict[str, Any]
+    record: dict[str, Any]
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    objects: dict[str, Any] = field(default_factory=dict)
-
-
-def with_prefix(
-    entries: dict[str, Any], prefix: str, besides: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Take the entries of a prefix, and the prefix off."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in entries.items()
-        if name.startswith(prefix) and name not in besides
-    }
-
-
-# --- writing ----------------------------------------------------------------------------------
-
-
-def expect(
-    arrays: Mapping[str, NDArray[Any]],
-    name: str,
-    shape: tuple[int | None, ...],
-    dtype: Any = np.floating,
-    *,
-    low: float = -np.inf,
-    high: float = np.inf,
-) -> NDArray[Any]:
-    """Take an array of a file after looking at it.
-
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-    name : str
-    shape : tuple of int or None
-        None where any length will do.
-    dtype : type
-        The kind of numbers, such as ``numpy.floating``.
-    low, high : float
-        Bounds of the numbers, themselves included. All must be finite.
-
-    Raises
-    ------
-    ValueError
-        If the array is not there, or another one than that.
-    """
-    array = arrays.get(name)
-    if array is None:
-        raise ValueError(f"The saved file is damaged: it has no array {name!r}.")
-    fits = array.ndim == len(shape) and all(
-        wanted in (None, n) for n, wanted in zip(array.shape, shape, strict=True)
-    )
-    if not fits:
-        raise ValueError(f"The saved file is damaged: {name!r} has the shape {array.shape}.")
-    if not np.issubdtype(array.dtype, dtype):
-        raise ValueError(f"The saved file is damaged: {name!r} holds {array.dtype}.")
-    if not (np.isfinite(array).all() and (array >= low).all() and (array <= high).all()):
-        raise ValueError(f"The saved file is damaged: {name!r} holds numbers that cannot be.")
-    return array
 
 
 def write_archive(
-    path: str | os.PathLike[str],
-    *,
-    metadata: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any]],
-    objects: Mapping[str, object] | None = None,
+    path: str | os.PathLike[str], record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> None:
     """Write an archive; an existing file is replaced in one step or left as it is.
 
@@ -141,61 +57,150 @@ def write_archive(
     ----------
     path : path-like
         The file. Its directory must exist.
-    metadata : dict
-        None, booleans, numbers (NumPy's too; NaN and infinities survive), text, and lists, tuples
-        (read back as lists) and dicts (with text keys) of these.
+    record : dict
+        None, booleans, numbers (NumPy's too; NaN and infinities survive), text, times, and lists,
+        tuples and dicts (with text keys) of these.
     arrays : dict of str to ndarray
-        Any dtype that needs no pickle.
-    objects : dict of str to object, optional
-        Fitted scikit-learn-like objects, stored through skops.
+        Numbers, booleans, dates and spans of time of any shape; text and objects that a record
+        could hold in one dimension.
 
     Raises
     ------
     TypeError
-        For metadata, arrays or objects of a kind that cannot be stored.
+        For a record or arrays of a kind that cannot be stored; nothing has been written then.
     OSError
         When the file cannot be written.
     """
-    objects = {} if objects is None else objects
-    # Everything that can be refused is refused here, before anything touches the disk.
-    header = _encode_header(metadata, arrays, objects)
-    array_entries = {f"arrays/{name}.npy": _encode_array(name, a) for name, a in arrays.items()}
-    object_entries = {
-        f"objects/{name}.skops": encode_object(name, value) for name, value in objects.items()
-    }
+    from safetensors.numpy import save
 
-    def write(stream: BinaryIO) -> None:
-        with zipfile.ZipFile(stream, "w") as archive:
-            _write_entry(archive, METADATA_ENTRY, header, compress=True)
-            for entry, data in array_entries.items():
-                _write_entry(archive, entry, data, compress=False)
-            for entry, data in object_entries.items():
-                _write_entry(archive, entry, data, compress=True)
-
-    write_atomically(path, write)
+    tensors, kinds = {}, {}
+    for name, array in arrays.items():
+        if not isinstance(name, str) or not name or name.startswith("__"):
+            raise TypeError(f"The name of an array is text without leading __, not {name!r}.")
+        tensors[name], kinds[name] = _to_tensor(name, np.asarray(array))
+    content = json.dumps({"arrays": kinds, "record": _to_json(record, "record")}, allow_nan=False)
+    file = save(tensors, {ENTRY: f"{FORMAT_VERSION} {_digest(content, tensors)} {content}"})
+    write_atomically(path, lambda stream: stream.write(file))
 
 
-def _write_entry(archive: zipfile.ZipFile, entry: str, data: bytes, *, compress: bool) -> None:
-    information = zipfile.ZipInfo(entry, ENTRY_TIME)
-    # Floating-point arrays hardly shrink; skops files shrink to a fifth, at the lowest level too.
-    information.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    archive.writestr(information, data, compresslevel=1 if compress else None)
+def read_archive(path: str | os.PathLike[str]) -> Archive:
+    """Read a file written by `write_archive`; runs no code from the file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When the file is damaged, foreign, or of another version.
+    """
+    name = os.fspath(path)
+    damaged = (
+        f"{name} is not a complete file of dvrl (damaged, cut short, or another kind of file); "
+        "write it again or restore a copy."
+    )
+    with open(path, "rb") as stream:
+        if stream.read(2) == b"PK":
+            raise ValueError(
+                f"{name} is a zip file, as dvrl 0.1 wrote them, which this version does not read; "
+                "fit and save again."
+            )
+    entry, tensors = _read(path, damaged)
+    if entry is None:
+        raise ValueError(f"{name} was not written by dvrl; check the path.")
+    version, _, rest = entry.partition(" ")
+    if version.isdecimal() and len(version) < 10 and int(version) > FORMAT_VERSION:
+        raise ValueError(
+            f"{name} has format version {version}, this dvrl reads up to {FORMAT_VERSION}; "
+            "upgrade dvrl to read it."
+        )
+    digest, _, content = rest.partition(" ")
+    if version != str(FORMAT_VERSION) or digest != _digest(content, tensors):
+        raise ValueError(damaged)
+    try:
+        header = json.loads(content, object_hook=_from_json)
+        kinds = header["arrays"].items()
+        arrays = {each: _from_tensor(tensors[each], kind) for each, kind in kinds}
+        return Archive(dict(header["record"]), arrays)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ValueError(damaged) from error
 
 
-def _encode_header(
-    metadata: Mapping[str, Any], arrays: Mapping[str, Any], objects: Mapping[str, Any]
-) -> bytes:
-    for name in (*arrays, *objects):
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"Names of arrays and objects are non-empty text, not {name!r}.")
-    header = {
-        "format": FORMAT_NAME,
-        "version": FORMAT_VERSION,
-        "metadata": _to_json(metadata, "metadata"),
-        "arrays": list(arrays),
-        "objects": list(objects),
-    }
-    return json.dumps(header, allow_nan=False, indent=1).encode()
+def _read(path: str | os.PathLike[str], damaged: str) -> tuple[str | None, dict[str, NDArray[Any]]]:
+    """The entry of the header, and the tensors where there is one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            entry = (file.metadata() or {}).get(ENTRY)
+            names = [] if entry is None else file.keys()
+            return entry, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, ValueError, TypeError, LookupError, MemoryError) as error:
+        raise ValueError(damaged) from error
+
+
+def _digest(content: str, tensors: Mapping[str, NDArray[Any]]) -> str:
+    """What changes with any byte that counts."""
+    digest = sha256(content.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(repr((name, tensor.dtype.str, tensor.shape)).encode())
+        digest.update(tensor.data)
+    return digest.hexdigest()
+
+
+# ---- arrays as tensors -----------------------------------------------------------------------
+
+
+def _to_tensor(name: str, array: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """A tensor that safetensors knows, and what to make of it again."""
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind in "biuf" and size <= 8:
+        return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape), ""
+    if kind in "Mm":
+        dtype = array.dtype.newbyteorder("<")
+        return _to_tensor(name, array.astype(dtype).view(np.int64))[0], dtype.str
+    if kind in "UO" and array.ndim == 1:
+        cells = [_to_json(cell, f"{name}[{place}]") for place, cell in enumerate(array.tolist())]
+        content = np.frombuffer(json.dumps(cells).encode(), np.uint8)
+        return content, TEXT if kind == "U" else CELLS
+    raise TypeError(
+        f"The array {name!r} of dtype {array.dtype} and {array.ndim} dimensions cannot be stored; "
+        "convert it to numbers, dates, or one dimension of text."
+    )
+
+
+def _from_tensor(tensor: NDArray[Any], kind: str) -> NDArray[Any]:
+    if not kind:
+        return tensor
+    if kind not in (TEXT, CELLS):
+        dtype = np.dtype(kind)
+        if dtype.kind not in "Mm":
+            raise ValueError(f"no kind of array: {kind}")
+        return tensor.view(dtype)
+    cells = json.loads(tensor.tobytes(), object_hook=_from_json)
+    if kind == CELLS:
+        array = np.empty(len(cells), object)
+        array[:] = cells
+        return array
+    if 4 * len(cells) * max(map(len, cells), default=0) > MOST_TEXT_BYTES:
+        raise ValueError("too much text")
+    return np.array(cells, dtype=np.str_)
+
+
+# ---- JSON ------------------------------------------------------------------------------------
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a record can hold a value."""
+    try:
+        _to_json(value, "value")
+    except TypeError:
+        return False
+    return True
 
 
 def _to_json(value: Any, where: str) -> Any:
@@ -205,138 +210,32 @@ def _to_json(value: Any, where: str) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else {FLOAT_MARK: repr(value)}
+        return value if math.isfinite(value) else {FLOAT: repr(value)}
     if isinstance(value, list | tuple):
-        return [_to_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        items = [_to_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {TUPLE: items}
+    if isinstance(value, datetime) and type(value) is datetime:
+        return {TIME: value.isoformat()}
     if isinstance(value, Mapping):
-        return {
-            _checked_key(key, where): _to_json(v, f"{where}[{key!r}]") for key, v in value.items()
-        }
+        for key in value:
+            if not isinstance(key, str) or key in MARKS:
+                raise TypeError(
+                    f"{where} has the key {key!r}; the keys of dicts are text other than "
+                    f"{', '.join(MARKS)}."
+                )
+        return {key: _to_json(each, f"{where}[{key!r}]") for key, each in value.items()}
     raise TypeError(
         f"{where} is of type {type(value).__name__}, which JSON cannot hold; convert it to numbers,"
-        " text, lists or dicts, or pass it through `arrays` or `objects`."
+        " text, lists or dicts, or pass it through `arrays`."
     )
-
-
-def _checked_key(key: object, where: str) -> str:
-    if not isinstance(key, str) or key == FLOAT_MARK:
-        raise TypeError(
-            f"{where} has the key {key!r}; the keys of dicts are text other than {FLOAT_MARK!r}."
-        )
-    return key
-
-
-def _encode_array(name: str, array: NDArray[Any]) -> bytes:
-    array = np.asarray(array)
-    # Types registered by other packages (bfloat16) would come back as raw bytes.
-    foreign = array.dtype.kind == "V" and array.dtype.fields is None
-    if array.dtype.hasobject or foreign:
-        raise TypeError(
-            f"The array {name!r} has dtype {array.dtype}, which cannot be stored without pickle;"
-            " convert it to numbers or fixed-width text."
-        )
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-# --- reading ----------------------------------------------------------------------------------
-
-
-def read_archive(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Archive:
-    """Read a file written by `write_archive`; runs no code from the file.
-
-    Parameters
-    ----------
-    path : path-like
-    trusted : sequence of str
-        Full names of further types that objects in the file may have, for instance
-        `"lightgbm.sklearn.LGBMClassifier"`. Name only types from files whose origin you trust.
-
-    Returns
-    -------
-    Archive
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such file.
-    ValueError
-        When the file is damaged, foreign, of a newer version, or holds objects of unknown types.
-    """
-    if isinstance(trusted, str):
-        raise TypeError(f"`trusted` is a list of type names; write trusted=[{trusted!r}].")
-    with open(path, "rb") as stream:
-        try:
-            archive = zipfile.ZipFile(stream)
-        except ZIP_ERRORS as error:
-            raise ValueError(
-                f"{os.fspath(path)} is not a complete file of dvrl (damaged, cut short, or another"
-                " kind of file); write it again or restore a copy."
-            ) from error
-        with archive:
-            header = _read_header(archive, path)
-            arrays = {
-                name: _read_array(archive, f"arrays/{name}.npy", path) for name in header["arrays"]
-            }
-            object_data = {
-                name: _read_entry(archive, f"objects/{name}.skops", path)
-                for name in header["objects"]
-            }
-    refuse_unknown_types(object_data, trusted, path)
-    objects = {name: decode_object(data, path) for name, data in object_data.items()}
-    return Archive(header["metadata"], arrays, objects)
-
-
-def _read_header(archive: zipfile.ZipFile, path: str | os.PathLike[str]) -> dict[str, Any]:
-    foreign = f"{os.fspath(path)} was not written by dvrl; check the path."
-    if METADATA_ENTRY not in archive.namelist():
-        raise ValueError(foreign)
-    data = _read_entry(archive, METADATA_ENTRY, path)
-    try:
-        header = json.loads(data, object_hook=_from_json)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(foreign) from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT_NAME:
-        raise ValueError(foreign)
-    version = header.get("version")
-    if not isinstance(version, int):
-        raise ValueError(foreign)
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"{os.fspath(path)} has format version {version}, this dvrl reads up to"
-            f" {FORMAT_VERSION}; upgrade dvrl to read it."
-        )
-    if not _is_complete_header(header):
-        raise damaged(path)
-    return header
-
-
-def _is_complete_header(header: dict[str, Any]) -> bool:
-    names_are_lists = all(
-        isinstance(header.get(part), list) and all(isinstance(name, str) for name in header[part])
-        for part in ("arrays", "objects")
-    )
-    return names_are_lists and isinstance(header.get("metadata"), dict)
 
 
 def _from_json(value: dict[str, Any]) -> Any:
-    if value.keys() == {FLOAT_MARK} and value[FLOAT_MARK] in ("nan", "inf", "-inf"):
-        return float(value[FLOAT_MARK])
-    return value
-
-
-def _read_entry(archive: zipfile.ZipFile, entry: str, path: str | os.PathLike[str]) -> bytes:
-    try:
-        return archive.read(entry)  # checks the entry's checksum
-    except ZIP_ERRORS as error:
-        raise damaged(path) from error
-
-
-def _read_array(archive: zipfile.ZipFile, entry: str, path: str | os.PathLike[str]) -> NDArray[Any]:
-    data = _read_entry(archive, entry, path)
-    try:
-        array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise damaged(path) from error
-    return array
+    if len(value) != 1:
+        return value
+    ((mark, content),) = value.items()
+    if mark == FLOAT and content in ("nan", "inf", "-inf"):
+        return float(content)
+    if mark == TUPLE:
+        return tuple(content)
+    return datetime.fromisoformat(content) if mark == TIME else value

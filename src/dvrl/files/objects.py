@@ -1,124 +1,128 @@
-"""scikit-learn objects in archives: of known types only, and without pickle."""
+"""Models of the user's own, which only skops can write: opened only where they are trusted."""
 
 from __future__ import annotations
 
-import importlib
-import os
+import json
 import pickle
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from io import BytesIO
 from typing import Any
 
-__all__ = []
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NotOpened", "open_object", "pack_object"]
+
+# Nodes of skops that call what they are given.
+REFUSED = frozenset({"MethodNode", "OperatorFuncNode", "PartialNode"})
 
 
-KNOWN_PACKAGES = ("sklearn", "skrub", "dvrl")
-# Parts of known packages that evaluate what they are given, or are not meant to be loaded.
-UNKNOWN_MODULES = ("skrub._data_ops", "sklearn.externals")
-# A Python class, but scikit-learn follows the indices of its nodes without looking. The trees
-# that the command line grows are arrays (`dvrl.predictors.trees`).
-UNKNOWN_NAMES = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"})
-UNKNOWN_MODULE_PARTS = frozenset({"tests", "conftest", "_testing", "_test_common"})
-KNOWN_NAMES = frozenset(
-    {
-        "collections.OrderedDict",
-        "functools.partial",  # as harmless as its function, which must be known too
-        "numpy.dtype",
-        "sklearn.utils.validation.check_array",
-        "skrub._table_vectorizer._created_by_predicate",
-    }
-)
-# Predicates over one column, univariate scores of a column, types of a column.
-KNOWN_PREFIXES = (
-    "skrub._dataframe._common.is_",
-    "skrub.selectors._selectors._",
-    "sklearn.feature_selection._univariate_selection.",
-    "polars.datatypes.classes.",
-)
-HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE: set for classes written in Python, not Cython
+class NotOpened:
+    """Stands for an object of a file that was not opened: whoever asks it to answer is told why."""
+
+    def __init__(self, name: str, why: str, data: NDArray[np.uint8] | None = None) -> None:
+        self.name, self.why, self.data = name, why, data
+
+    def predict(self, *_: Any) -> Any:
+        """Say why there is no answer."""
+        raise ValueError(self.why)
+
+    predict_proba = scores = transform = predict
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, not opened>"
 
 
-def encode_object(name: str, value: object) -> bytes:
+def pack_object(name: str, value: object) -> NDArray[np.uint8]:
+    """The bytes of an object as an array.
+
+    Raises
+    ------
+    TypeError
+        For an object that could not be read again, such as one with a lambda.
+    """
     import skops.io
 
     try:
-        data: bytes = skops.io.dumps(value)
-    except (TypeError, pickle.PicklingError) as error:  # skops asks objects for their pickle state
-        raise TypeError(
-            f"The object {name!r} ({type(value).__name__}) cannot be stored without pickle: {error}"
-        ) from error
-    return data
-
-
-def damaged(path: str | os.PathLike[str]) -> ValueError:
-    return ValueError(f"{os.fspath(path)} is damaged; write it again or restore a copy.")
-
-
-def refuse_unknown_types(
-    object_data: Mapping[str, bytes], trusted: Sequence[str], path: str | os.PathLike[str]
-) -> None:
-    unknown = {name for data in object_data.values() for name in _untrusted_types(data, path)}
-    unknown = {name for name in unknown - set(trusted) if not _is_known(name)}
-    if unknown:
-        names = sorted(unknown)
-        raise ValueError(
-            f"{os.fspath(path)} holds objects of types that dvrl does not know"
-            f" ({', '.join(names)}); if you trust where the file comes from, read it with"
-            f" trusted={names!r}."
-        )
-
-
-def _untrusted_types(data: bytes, path: str | os.PathLike[str]) -> list[str]:
-    import skops.io
-
-    try:
-        names: list[str] = skops.io.get_untrusted_types(data=data)
-    except Exception as error:  # skops raises many kinds for content it cannot follow
-        raise damaged(path) from error
-    return names
-
-
-def decode_object(data: bytes, path: str | os.PathLike[str]) -> Any:
-    """Construct an object; its types have been looked at before."""
-    import skops.io
-
-    try:
-        value = skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+        data = skops.io.dumps(value)
+        _refuse_calls(data)
+        skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+    # Code of others is asked to write itself and to read itself again.
     except Exception as error:
-        raise ValueError(
-            f"{os.fspath(path)} holds an object that cannot be rebuilt ({error}); it was probably"
-            " written with other versions of scikit-learn or skrub: use those, or write it again."
+        raise TypeError(
+            f"The {name} ({type(value).__name__}) could not be loaded again from a file "
+            f"({_cause(error)}); use functions and classes that a module defines by name."
         ) from error
-    return value
+    return np.frombuffer(data, np.uint8)
 
 
-def _is_known(name: str) -> bool:
-    """Whether a type or function outside skops' own list may be loaded."""
-    if name in KNOWN_NAMES or name.startswith(KNOWN_PREFIXES):
-        return True
-    if name in UNKNOWN_NAMES:
-        return False
-    module_name, _, attribute = name.rpartition(".")
-    parts = module_name.split(".")
-    if parts[0] not in KNOWN_PACKAGES or UNKNOWN_MODULE_PARTS.intersection(parts):
-        return False
-    if any(module_name == m or module_name.startswith(m + ".") for m in UNKNOWN_MODULES):
-        return False
+def open_object(name: str, data: NDArray[np.uint8], trusted: Sequence[str]) -> Any:
+    """The object of an array that `pack_object` made; `NotOpened` where nothing is trusted.
+
+    Raises
+    ------
+    ValueError
+        If some of its types are not trusted, or it cannot be rebuilt.
+    """
+    import skops.io
+
+    if isinstance(trusted, str):
+        raise TypeError(f"`trusted` is a list of type names; write trusted=[{trusted!r}].")
+    own, needed = _types(data)
+    if set(needed) - set(trusted):
+        why = (
+            f"The {name} of this file is an object of the types {', '.join(needed)}, which dvrl "
+            "does not open by itself; if you trust where the file comes from, load it with "
+            f"trusted={needed!r}."
+        )
+        if trusted:
+            raise ValueError(why)
+        return NotOpened(own, why, data)
+    content = data.tobytes()
     try:
-        value = getattr(importlib.import_module(module_name), attribute, None)
-    except ImportError:
-        return False
-    # Classes that the module only imports are another package's.
-    return (
-        isinstance(value, type)
-        and _is_of_known_package(value)
-        and not any(_is_of_known_package(c) and _is_cython(c) for c in value.__mro__)
-    )
+        return skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
+    except Exception as error:  # what the classes of others raise
+        raise ValueError(
+            f"The {name} of this file cannot be rebuilt ({_cause(error)}); it was probably "
+            "written with other versions of its libraries: use those, or write it again."
+        ) from error
 
 
-def _is_of_known_package(class_: type) -> bool:
-    return class_.__module__.split(".")[0] in KNOWN_PACKAGES
+def _types(data: NDArray[np.uint8]) -> tuple[str, list[str]]:
+    """The object's own type, and all that must be trusted: it, and those that skops doubts."""
+    import skops.io
+
+    content = data.tobytes()
+    try:
+        root = _refuse_calls(content)
+        own = f"{root['__module__']}.{root['__class__']}"
+        return own, sorted({own, *skops.io.get_untrusted_types(data=content)})
+    except Exception as error:  # skops raises many kinds for content that it cannot follow
+        raise ValueError(
+            f"The saved file is damaged: its objects cannot be read ({_cause(error)})."
+        ) from error
 
 
-def _is_cython(class_: type) -> bool:
-    """Whether the memory of the class would be filled from the file as it stands."""
-    return not class_.__flags__ & HEAP_TYPE
+def _refuse_calls(data: bytes) -> dict[str, Any]:
+    """What skops would do, without any of the nodes that call things."""
+    with zipfile.ZipFile(BytesIO(data)) as file:
+        schema: dict[str, Any] = json.loads(file.read("schema.json"))
+    found = REFUSED.intersection(_loaders(schema))
+    if found:
+        raise pickle.PicklingError(f"it holds what calls functions: {', '.join(sorted(found))}")
+    return schema
+
+
+def _loaders(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("__loader__"), str):
+            yield node["__loader__"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from _loaders(each)
+
+
+def _cause(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

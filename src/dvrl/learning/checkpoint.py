@@ -41,23 +41,23 @@ def spec_of(engine: Engine, schedule: Schedule, start: Any = None) -> RunSpec:
 def save_state(run: RunState, path: Path, spec: RunSpec, engine: Engine) -> None:
     """Write all that a run needs to go on."""
     leaves = jax.tree.leaves(run.members)
-    arrays = {f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    arrays = {f"state/{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     for name, chunks in run.history.items():
-        arrays[f"history_{name}"] = np.concatenate(chunks)
-    metadata = {
+        arrays[f"history/{name}"] = np.concatenate(chunks)
+    record = {
         "kind": "checkpoint",
         "spec": spec,
         "iteration": run.iteration,
         "seconds": run.seconds,
         "n_fits": engine.n_fits,
     }
-    write_archive(path, metadata=metadata, arrays=arrays)
+    write_archive(path, record, arrays)
 
 
 def restore_state(run: RunState, path: Path, spec: RunSpec, engine: Engine) -> None:
     """Go back to a saved state; it must be one of the same data and settings."""
     archive = read_archive(path)
-    found = archive.metadata.get("spec")
+    found = archive.record.get("spec")
     other = differences(found, spec) if isinstance(found, dict) else "it names no settings"
     if other:
         raise ValueError(
@@ -65,9 +65,9 @@ def restore_state(run: RunState, path: Path, spec: RunSpec, engine: Engine) -> N
             "settings and data, or name another checkpoint file."
         )
     leaves, structure = jax.tree.flatten(run.members)
-    restored = [jnp.asarray(archive.arrays[f"state_{i}"]) for i in range(len(leaves))]
+    restored = [jnp.asarray(archive.arrays[f"state/{i}"]) for i in range(len(leaves))]
     run.members = jax.tree.unflatten(structure, restored)
-    run.history = {name: [archive.arrays[f"history_{name}"]] for name in RECORD_NAMES}
-    run.iteration = int(archive.metadata["iteration"])
-    run.seconds = float(archive.metadata["seconds"])
-    engine.n_fits = int(archive.metadata["n_fits"])
+    run.history = {name: [archive.arrays[f"history/{name}"]] for name in RECORD_NAMES}
+    run.iteration = int(archive.record["iteration"])
+    run.seconds = float(archive.record["seconds"])
+    engine.n_fits = int(archive.record["n_fits"])

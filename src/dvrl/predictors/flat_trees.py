@@ -175,10 +175,6 @@ class FlatTrees:
         """Keep the arrays only, not what was made of them."""
         return self.state()
 
-    def __setstate__(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take arrays of a pickle or of a file of objects, after looking at them."""
-        vars(self).update(vars(FlatTrees.from_state(arrays, np.iinfo(np.int32).max)))
-
     @cached_property
     def _children(self) -> NDArray[np.intp]:
         """Right and left child of each node in turn, to be looked up by twice a node's number."""

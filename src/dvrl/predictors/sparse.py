@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..data.folds import deal_folds
 from ..data.table import Table
-from ..files.archive import expect
+from ..files.state import State, expect
 
 __all__ = [
     "PENALTIES",
@@ -132,23 +132,19 @@ class SparseLinear:
             intercept=self.intercept * np.float32(power),
         )
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Return arrays, and a record that JSON can hold; `from_state` takes both."""
-        arrays = {
-            "coefficients": self.coefficients,
-            "intercept": self.intercept,
-            "seen": self.seen,
-        }
-        return arrays, {"n_plain": self.n_plain, "n_outputs": len(self.intercept)}
+    def state(self) -> State:
+        """See :mod:`dvrl.files.state`."""
+        arrays = {"coefficients": self.coefficients, "intercept": self.intercept, "seen": self.seen}
+        return {"n_plain": self.n_plain, "n_outputs": len(self.intercept)}, arrays
 
     @classmethod
-    def from_state(cls, arrays: dict[str, NDArray[Any]], record: dict[str, Any]) -> Self:
-        """Return the model that `state` was called on."""
+    def from_state(cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """See :mod:`dvrl.files.state`."""
         n_outputs = int(record["n_outputs"])
         return cls(
             expect(arrays, "coefficients", (None, n_outputs)),
             expect(arrays, "intercept", (n_outputs,)),
-            expect(arrays, "seen", (n_outputs,), np.bool_),
+            expect(arrays, "seen", (n_outputs,), None).astype(np.bool_),
             int(record["n_plain"]),
         )
 

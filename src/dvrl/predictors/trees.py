@@ -59,6 +59,23 @@ class _Trees(BaseEstimator):
         X = validate_data(self, X, reset=False, ensure_all_finite=GAPS)
         return self._said_by_trees(_in_range(X))
 
+    def check_trees(self) -> None:
+        """Raise a ValueError where trees of a file do not belong to this model."""
+        trees, classes = self.trees_, getattr(self, "grown_classes_", None)
+        n_outputs = 1
+        if hasattr(self, "classes_"):
+            n_classes = len(self.classes_)
+            n_outputs = n_classes if n_classes > 2 else 1
+            if isinstance(self, ForestClassifier):
+                places = None if classes is None else np.asarray(classes)
+                if places is None or len(np.setdiff1d(places, np.arange(n_classes))):
+                    raise ValueError("The saved forest is damaged: its classes do not fit.")
+                n_outputs = len(places)
+            if trees is None and n_classes == 1:
+                return
+        if trees is None or trees.n_outputs != n_outputs:
+            raise ValueError("The saved trees are damaged: they have other outputs.")
+
     def _grown(
         self, X: NDArray[Any], y: NDArray[Any], weights: NDArray[np.float64], seed: int
     ) -> FlatTrees | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.table import Table
+from ..files.state import State
 
 __all__ = [
     "ROWS_PER_BLOCK",
@@ -23,7 +24,6 @@ __all__ = [
 
 Floats = NDArray[np.float32]
 Weights = NDArray[np.float64]
-State = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 # Rows that are scored at once: what is made of them on the way stays small.
 ROWS_PER_BLOCK = 16_384

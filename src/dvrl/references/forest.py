@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.table import Table
-from ..files.archive import expect
+from ..files.state import expect
 from ..predictors.flat_trees import FlatTrees, from_forest
 from .base import ROWS_PER_BLOCK, Floats, State, Weights, in_parallel
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.table import Table
-from ..files.archive import expect
+from ..files.state import expect
 from ..numerics.padding import pad, padded_size
 from ..predictors.growing import linked
 from .base import Floats, State, Weights

@@ -6,14 +6,15 @@ prior that the learned values start from.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data.folds import deal_folds
 from ..data.table import Table
-from ..files.archive import expect, with_prefix
+from ..files.state import Count, checked, expect, joined, part
 from .base import Floats, Reference, Weights, one_thread_each
 from .kinds import FAMILIES, MARGINALS, chosen_families, make_references, most_rows
 from .linear import Linear
@@ -28,6 +29,21 @@ N_PASSES, N_PASSES_OF_OWN, MANY_ROWS = 3, 2, 20_000
 VALIDATION_L2 = 1.0
 # Least weight of a linear model for a linear predictor, beside the largest.
 LINEAR_SHARE = 0.3
+
+
+# By which the caller's own fitted model is asked for.
+OBJECT = "model of marginal="
+
+
+@dataclass(frozen=True)
+class MarginalRecord:
+    """What a file says of a marginal."""
+
+    kind: str
+    task: Literal["classification", "regression"]
+    n_fits: Count
+    references: tuple[str, ...]
+    parts: dict[str, Any]
 
 
 class Marginal:
@@ -260,28 +276,22 @@ class Marginal:
                 )
             assert self.weights_without_rows_ is not None
             weights = self.weights_without_rows_
-        arrays: dict[str, NDArray[Any]] = {
-            "default_scores": self.default_scores_,
-            "pool_weights": weights,
-        }
-        record: dict[str, Any] = {
+        its_record, arrays = joined(
+            **{str(number): each.state() for number, each in enumerate(kept)},
+            noise=({}, {}) if self.noise_ is None else self.noise_.state(),
+        )
+        record = {
             "kind": self.kind if isinstance(self.kind, str) else OwnModel.name,
             "task": self.task,
             "n_fits": self.n_fits_,
-            "references": [],
+            "references": tuple(each.name for each in kept),
+            "parts": its_record,
         }
-        objects = {}
-        for number, reference in enumerate(kept):
-            its_record, its_arrays = reference.state()
-            record["references"].append({"name": reference.name, **its_record})
-            arrays |= {f"reference_{number}_{name}": each for name, each in its_arrays.items()}
-            if isinstance(reference, OwnModel):
-                objects["model"] = reference.fitted
-        if isinstance(self.noise_, NoiseMatrix):
-            arrays["noise_matrix"] = self.noise_.matrix
-        elif self.noise_ is not None:
-            record["mixture"], mixture_arrays = self.noise_.state()
-            arrays |= mixture_arrays
+        arrays |= {"default_scores": self.default_scores_, "pool_weights": weights}
+        objects: dict[str, Any] = {}
+        for each in kept:
+            if isinstance(each, OwnModel):
+                objects[OBJECT] = each.fitted
         return record, arrays, objects
 
     @classmethod
@@ -314,28 +324,31 @@ class Marginal:
         ValueError
             If the arrays are not those of references over so many columns.
         """
-        marginal = cls(record["kind"], task=record["task"], n_jobs=n_jobs)
-        marginal.n_fits_ = int(record["n_fits"])
+        known = checked(MarginalRecord, record)
+        marginal = cls(known.kind, task=known.task, n_jobs=n_jobs)
+        marginal.n_fits_ = known.n_fits
         marginal.default_scores_ = expect(arrays, "default_scores", (None,))
-        n_references, n_outputs = len(record["references"]), len(marginal.default_scores_)
-        marginal.pool_weights_ = expect(arrays, "pool_weights", (n_references,), low=0.0)
-        for number, its_record in enumerate(record["references"]):
-            its_arrays = with_prefix(arrays, f"reference_{number}_")
+        n_outputs = len(marginal.default_scores_)
+        marginal.pool_weights_ = expect(arrays, "pool_weights", (len(known.references),), low=0.0)
+        for number, name in enumerate(known.references):
+            its_record, its_arrays = part(known.parts, arrays, str(number))
             if its_record["n_outputs"] != n_outputs:
                 raise ValueError("The saved marginal is damaged: its references do not agree.")
-            family: Any = FAMILIES.get(its_record["name"], OwnModel)
-            reference = family.from_state(its_record, its_arrays, n_features)
-            if isinstance(reference, OwnModel):
-                reference.fitted = objects["model"]
-            marginal.references_.append(reference)
-        if marginal.says_nothing:
-            return marginal
-        if marginal.task == "classification":
-            shape = (n_outputs, n_outputs)
-            matrix = expect(arrays, "noise_matrix", shape, low=0.0, high=1.0)
-            marginal.noise_ = NoiseMatrix(matrix)
-        else:
-            marginal.noise_ = Mixture.from_state(record["mixture"], arrays)
+            if name == OwnModel.name:
+                own = OwnModel.from_state(its_record, its_arrays, n_features)
+                own.fitted = objects[OBJECT]
+                marginal.references_.append(own)
+            else:
+                family: Any = FAMILIES[name]
+                marginal.references_.append(family.from_state(its_record, its_arrays, n_features))
+        if not marginal.says_nothing:
+            noise: Any = NoiseMatrix if known.task == "classification" else Mixture
+            marginal.noise_ = noise.from_state(*part(known.parts, arrays, "noise"))
+            if (
+                isinstance(marginal.noise_, NoiseMatrix)
+                and len(marginal.noise_.matrix) != n_outputs
+            ):
+                raise ValueError("The saved marginal is damaged: its noise is of other classes.")
         return marginal
 
     # ---- how references are fitted -------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.table import Table
-from ..files.archive import expect
+from ..files.state import expect
 from .base import Floats, State, Weights, in_parallel
 
 __all__ = ["Neighbours"]

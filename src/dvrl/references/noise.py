@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from ..files.archive import expect
-from .base import State
+from ..files.state import Finite, Share, State, checked, expect
 
 __all__ = ["Mixture", "NoiseMatrix", "bounded"]
 
@@ -74,6 +73,16 @@ class NoiseMatrix:
             matrix /= matrix.sum(axis=1, keepdims=True)
         return cls(matrix)
 
+    def state(self) -> State:
+        """See :mod:`dvrl.files.state`."""
+        return {}, {"matrix": self.matrix}
+
+    @classmethod
+    def from_state(cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """See :mod:`dvrl.files.state`."""
+        matrix = expect(arrays, "matrix", (None, None), low=0.0, high=1.0)
+        return cls(expect(arrays, "matrix", (len(matrix), len(matrix))))
+
     def own_probability(self, labels: Floats, scores: Floats) -> Floats:
         """Chance (n,) that the given label is the true class."""
         joint = scores * (labels @ self.matrix.T)
@@ -96,6 +105,16 @@ def _uniform_noise(n_classes: int, rate: float) -> Floats:
     matrix = np.full((n_classes, n_classes), rate / (n_classes - 1))
     np.fill_diagonal(matrix, 1.0 - rate)
     return matrix
+
+
+@dataclass(frozen=True)
+class MixtureRecord:
+    """What a file says of a mixture beside its arrays."""
+
+    residual_spread: Finite
+    mixing_weight: Share
+    pool_center: Finite
+    pool_spread: Finite
 
 
 @dataclass(frozen=True)
@@ -143,19 +162,18 @@ class Mixture:
         return np.asarray(expit(odds), np.float64)
 
     def state(self) -> State:
-        """A record, and arrays."""
+        """See :mod:`dvrl.files.state`."""
         record: dict[str, Any] = asdict(self)
         arrays = {name: record.pop(name) for name in ("pool_grid", "pool_density")}
         return record, arrays
 
     @classmethod
     def from_state(cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
-        """What `state` was called on."""
-        return cls(
-            **{name: float(number) for name, number in record.items()},
-            pool_grid=expect(arrays, "pool_grid", (POOL_GRID,)),
-            pool_density=expect(arrays, "pool_density", (POOL_GRID,), low=0.0),
-        )
+        """See :mod:`dvrl.files.state`."""
+        grid = expect(arrays, "pool_grid", (POOL_GRID,))
+        density = expect(arrays, "pool_density", (POOL_GRID,), low=0.0)
+        known = checked(MixtureRecord, record)
+        return cls(**asdict(known), pool_grid=grid, pool_density=density)
 
     def _log_densities(self, targets: Floats, scores: Floats) -> tuple[Floats, Floats]:
         """Log-density of targets if they are the row's own, and if they come from the pool."""

@@ -121,8 +121,8 @@ class OwnModel:
             if self._n_outputs == 1:
                 scores[block, :1] = self._checked(model.predict(X[block]), (X[block].shape[0],))
             else:
-                classes = np.asarray(model.classes_, np.intp)
                 said = model.predict_proba(X[block])
+                classes = np.asarray(model.classes_, np.intp)
                 scores[block, classes] = self._checked(said, (X[block].shape[0], len(classes)))
         return scores
 

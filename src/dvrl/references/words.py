@@ -52,8 +52,7 @@ class Words:
     def state(self) -> State:
         """See :class:`dvrl.references.base.Reference`."""
         assert self._model is not None
-        arrays, record = self._model.state()
-        return record, arrays
+        return self._model.state()
 
     @classmethod
     def from_state(
@@ -61,5 +60,5 @@ class Words:
     ) -> Self:
         """See :class:`dvrl.references.base.Reference`."""
         reference = cls()
-        reference._model = SparseLinear.from_state(arrays, record)
+        reference._model = SparseLinear.from_state(record, arrays)
         return reference
