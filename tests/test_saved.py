@@ -11,7 +11,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
 
 import dvrl
 from dvrl import DVRLClassifier, DVRLRegressor
@@ -185,3 +185,31 @@ def test_a_predictor_of_ones_own_is_handed_in_again():
     assert isinstance(absent, NotOpened)
     with pytest.raises(ValueError, match="Stateless was not saved in this file; fit again"):
         absent.scores(None)
+
+
+def test_settings_that_a_record_cannot_hold_do_not_take_the_others_along(tmp_path):
+    X, y = rows("array"), labels("classification")
+    given = dvrl.Settings(outer_iterations=3, kl_weight=0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataValuationWarning)
+        valuer = DVRLClassifier(settings=given, random_state=0).fit(X, y)
+    # An object to start from, which the fit is done with.
+    valuer.settings = {**given.given(), "pretrained": valuer.predictor_}
+    valuer.save(tmp_path / "a")
+    assert dvrl.load(tmp_path / "a").settings == {"outer_iterations": 3, "kl_weight": 0.5}
+
+
+@pytest.mark.parametrize("own", [StandardScaler(), QuantileTransformer(n_quantiles=10)])
+def test_an_encoder_of_ones_own(tmp_path, own):
+    X, y = rows("frame")[["a", "b", "c"]], labels("classification")
+    valuer = fitted("classification", X, y, encoder=own)
+    valuer.save(tmp_path / "a", with_rows=True)
+    trusted = [f"{type(own).__module__}.{type(own).__name__}"]
+    if isinstance(own, QuantileTransformer):  # the other one is numbers
+        closed = dvrl.load(tmp_path / "a")
+        with pytest.raises(ValueError, match=rf"encoder of this file.*{trusted[0]}"):
+            closed.predict(X)
+    loaded = dvrl.load(tmp_path / "a", trusted=trusted)
+    assert_the_same(loaded, valuer, X, y)
+    assert repr(loaded.encoder) == repr(own)
+    np.testing.assert_array_equal(loaded.feature_names_in_, valuer.feature_names_in_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -207,16 +207,20 @@ def coder_of(estimator: Any) -> Any:
 
 
 def plain_params(estimator: Any) -> dict[str, Any]:
-    """Parameters that a record can hold; records as dicts.
+    """Parameters that a record can hold; settings as dicts of what is given.
 
-    Callables and random states shaped the fit, which is over: they are not needed again.
+    Callables, random states and parameters to start from shaped the fit, which is over: they are
+    not needed again.
     """
-    params = {
-        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-        for name, value in estimator.get_params(deep=False).items()
-    }
-    params = {n: str(value) if isinstance(value, Path) else value for n, value in params.items()}
-    return {name: value for name, value in params.items() if is_plain(value)}
+    plain = {}
+    for name, value in estimator.get_params(deep=False).items():
+        if hasattr(value, "given"):
+            value = value.given()
+        if isinstance(value, Mapping):
+            value = {each: v for each, v in value.items() if is_plain(v)}
+        if is_plain(value):
+            plain[name] = value
+    return plain
 
 
 def own_models(estimator: Any) -> dict[str, object]:
@@ -224,7 +228,8 @@ def own_models(estimator: Any) -> dict[str, object]:
     return {
         f"{PARAM}{name}": value
         for name, value in estimator.get_params(deep=False).items()
-        if hasattr(value, "predict") and hasattr(value, "get_params")
+        if hasattr(value, "get_params")
+        and (hasattr(value, "predict") or hasattr(value, "transform"))
     }
 
 

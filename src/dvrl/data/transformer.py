@@ -116,8 +116,10 @@ def encoder_state(encoder: Any) -> tuple[State, dict[str, object]]:
     """The state of an encoder, and the caller's transformer, which is kept beside it."""
     if not isinstance(encoder, TransformerEncoder):
         return encoder.state(), {}
+    names = getattr(encoder, "feature_names_in_", None)
+    own = {"n_columns": encoder.n_features_in_, "names": None if names is None else names.tolist()}
     record, arrays = joined(scaler=encoder.scaler_.state())
-    return (record | {"n_columns": encoder.n_features_in_}, arrays), {ENCODER: encoder.transformer_}
+    return (record | own, arrays), {ENCODER: encoder.transformer_}
 
 
 def encoder_from_state(
@@ -130,6 +132,8 @@ def encoder_from_state(
     encoder.transformer_ = models[ENCODER]
     encoder.scaler_ = FeatureEncoder.from_state(*part(record, arrays, "scaler"))
     encoder._n_columns = int(record["n_columns"])
+    if record["names"] is not None:
+        encoder.feature_names_in_ = np.array(record["names"], dtype=object)
     return encoder
 
 
