@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .data.preparation import Prepared, prepare
@@ -34,6 +33,7 @@ from .learning.settings import (
     as_settings,
     make_settings,
 )
+from .numerics.seeds import seed_of
 from .persistence import KIND, restored, save
 from .references.marginal import Marginal, check_kind
 
@@ -143,7 +143,7 @@ class _BaseDVRL(WithSettings):
         from .learning.learn import learn
 
         settings = self._run_settings()
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = seed_of(self.random_state)
         data = prepare(
             self,
             X,

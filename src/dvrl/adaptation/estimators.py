@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..data.preparation import all_or_nothing
@@ -23,6 +22,7 @@ from ..exceptions import DataValuationWarning
 from ..files.saved import register
 from ..learning.parameters import WithSettings, with_hints
 from ..learning.settings import Settings, as_settings
+from ..numerics.seeds import seed_of
 from .candidates import CONTROLS, Domains, FittedCandidate, Plan
 from .crossfit import FEWEST_FOLDS, NONE, Choice, CrossFitting, folds_of
 from .judging import candidate_table
@@ -159,7 +159,7 @@ class _BaseAdapted(WithSettings):
         check_names("values", self.values, VALUES)
         check_whole("n_folds", self.n_folds, FEWEST_FOLDS)
         settings = checked_settings(self.settings, self._task)
-        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self._seed = seed_of(self.random_state)
         y_source = check_labels(X_source, y_source, "source")
         y_target = check_labels(X_target, y_target, "target")
         if len(y_target) < FEWEST_TARGET_ROWS:

@@ -127,6 +127,7 @@ def learned_values(
     are those of :class:`dvrl.learning.settings.Settings`, in place of our own.
     """
     from ..learning.assembly import Assembly
+    from ..learning.learn import network_log_odds
     from ..learning.settings import make_settings
 
     stand_in, own_settings = _loop_predictor(predictor)
@@ -160,7 +161,8 @@ def learned_values(
         logits[rows],
     )
     result = assembly.train(engine, pretrained=None, checkpoint=None, resume=False, callback=None)
-    values = _network_values(result.estimators, X, Y, differences, logits)
+    log_odds = network_log_odds(result.estimators, X, Y, differences, logits)
+    values: Numbers = (0.5 * (1.0 + np.tanh(0.5 * log_odds))).mean(axis=0)
     return np.maximum(values, SMALLEST_VALUE), int(engine.n_fits)
 
 
@@ -179,28 +181,3 @@ def _loop_predictor(predictor: Any) -> tuple[Any, dict[str, Any]]:
     if type(last) is Ridge:
         return "linear", {**LINEAR_SETTINGS, "l2": float(last.alpha)}
     return predictor, BLACK_BOX_SETTINGS
-
-
-def _network_values(
-    estimators: Any, X: Any, Y: Any, differences: Any, logits: Any, block: int = 65_536
-) -> Numbers:
-    """Mean over the members of the data value estimator's values."""
-    from ..learning.loop import member_logits
-    from ..numerics.padding import pad, padded_size
-
-    n_columns = padded_size(X.shape[1])
-    parts = []
-    for start in range(0, len(X), block):
-        rows = slice(start, start + block)
-        size = padded_size(len(X[rows]))
-        found = member_logits(
-            estimators,
-            pad(X[rows], size, n_columns),
-            pad(Y[rows], size),
-            pad(differences[rows], size),
-            pad(logits[rows], size),
-        )
-        parts.append(np.asarray(found, dtype=np.float64)[:, : len(X[rows])])
-    odds = np.concatenate(parts, axis=1)
-    values: Numbers = (0.5 * (1.0 + np.tanh(0.5 * odds))).mean(axis=0)
-    return values

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.table import Table
-from ..predictors.base import Parameters, takes_start
-from ..predictors.blackbox import Failure, shown
+from ..predictors.base import Fitted, Parameters, takes_start
+from ..predictors.blackbox import Failure, can_be_fitted, shown
 from ..predictors.rewards import Reward, StoredScores
 from .engines import fit_and_score, judge_weights
 from .loop import Hyper, Member, Problem, Program, iteration_keys
@@ -81,8 +81,10 @@ class Judge:
     @property
     def scorer(self) -> Any:
         """The scorer of the host, with the weights of the rows; None for other rewards."""
-        if not self.reward.on_host or self.rows.weight is None:
-            return self.reward.function if self.reward.on_host else None
+        if not self.reward.on_host:
+            return None
+        if self.rows.weight is None:
+            return self.reward.function
         return partial(self.reward.function, sample_weight=self.rows.weight)
 
     def nothing(self) -> NDArray[np.float32]:
@@ -159,30 +161,29 @@ def evaluated(
         subsets = [np.repeat(numbers, each.astype(np.intp)) for each in weights]
         outcomes: list[Any] = predictor.evaluate(rows, subsets, judge.rows, judge.scorer)
         return outcomes
-    usable = [at for at, each in enumerate(weights) if _can_be_fitted(rows, each)]
+    asked, labels = np.asarray(weights, np.float32), np.asarray(rows.labels)
+    task = judge.coder.task
+    usable = [at for at, each in enumerate(asked) if can_be_fitted(labels[each > 0], task)]
     found: list[Any] = [None] * len(weights)
-    options = {} if start is None else {"start": start}
-    asked = np.asarray(weights, np.float32)
     try:
-        scores = predictor.fit(rows, asked[usable], seed=seed, **options).scores(judge.rows)
+        scores = _fitted(predictor, rows, asked[usable], seed, start).scores(judge.rows)
         for at, each in zip(usable, scores, strict=True):
             found[at] = each
     except Exception:  # which one of them it was shows in fits of one each
         for at in usable:
             try:
-                fitted = predictor.fit(rows, asked[[at]], seed=seed, **options)
+                fitted = _fitted(predictor, rows, asked[[at]], seed, start)
                 found[at] = fitted.scores(judge.rows)[0]
             except Exception as error:
-                chosen = np.asarray(rows.labels)[asked[at] > 0]
-                found[at] = Failure.of(error, predictor, chosen, judge.coder.task)
+                found[at] = Failure.of(error, predictor, labels[asked[at] > 0], task)
     return found
 
 
-def _can_be_fitted(rows: Table, weights: NDArray[Any]) -> bool:
-    targets = rows.targets[weights > 0]
-    if targets.shape[1] == 1:
-        return len(targets) > 0
-    return bool(len(targets) and (targets != targets[0]).any())
+def _fitted(predictor: Any, rows: Table, weights: NDArray[Any], seed: int, start: Any) -> Fitted:
+    """Fit from a start, where there is one; without it a predictor need not know of starts."""
+    options = {} if start is None else {"start": start}
+    fitted: Fitted = predictor.fit(rows, weights, seed=seed, **options)
+    return fitted
 
 
 @dataclass
@@ -249,9 +250,8 @@ class HostEvaluator:
     ) -> tuple[float, NDArray[np.float32]]:
         """See :meth:`dvrl.learning.engines.Engine.reward`."""
         batch = self.rows if rows is None else self.rows.take(rows)
-        options = {} if self.start is None else {"start": self.start}
         soft = weights[np.newaxis, : len(batch)]
-        fitted = self.predictor.fit(batch, soft, seed=self.seed, **options)
+        fitted = _fitted(self.predictor, batch, soft, self.seed, self.start)
         scores = fitted.scores(self.judge.rows)[0]
         estimator = getattr(fitted, "estimator_", None)
         if self.judge.reward.on_host and estimator is not None:

@@ -86,8 +86,8 @@ class TrainingResult:
         Over all parts of a resumed run.
     n_fits : int
     validation_masks : (n_members, n_validation_rows) float32
-        1 for the member's share of the validation rows, which rewards it (on the host all rows
-        do, whatever this says); padding is 0.
+        Weights of the member's share of the validation rows, which rewards it (on the host all
+        rows do, whatever this says); 0 for the others and for padding.
     """
 
     estimators: DataValueEstimator

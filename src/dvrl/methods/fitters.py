@@ -48,6 +48,7 @@ class Fitter(Protocol):
 
     batch_subsets: int
     predictor: Any
+    sees: str
 
     def scores(self, counts: Counts, reward: Reward | None = None) -> list[Any]:
         """Scores (rows, outputs) for the scored rows, by one predictor per subset.
@@ -115,6 +116,7 @@ class HostFitter:
 
     def __init__(self, predictor: Any, rows: Table, scored: Table, coder: Any, seed: int) -> None:
         self.predictor, self.rows, self.seed = predictor, rows, seed
+        self.sees: str = predictor.sees
         self.judge = Judge(_NO_REWARD, coder, scored, predictor.sees)
 
     def scores(self, counts: Counts, reward: Reward | None = None) -> list[Any]:
@@ -125,6 +127,8 @@ class HostFitter:
 
 class TracedFitter:
     """Subsets in compiled batches."""
+
+    sees = "features"
 
     def __init__(
         self,

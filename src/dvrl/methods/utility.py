@@ -73,8 +73,7 @@ class Utility:
             data, predictor=predictor, task=task, seed=seed, n_jobs=n_jobs, tolerance=tolerance
         )
         reward = make_reward(metric, task, data.coder.n_outputs)
-        sees = getattr(getattr(self._fitter, "judge", None), "sees", "features")
-        self._judge = Judge(reward, data.coder, data.validation, sees)
+        self._judge = Judge(reward, data.coder, data.validation, self._fitter.sees)
         self._skipped = Skipped()
         spec = run_spec(
             predictor=self._fitter.predictor,

@@ -23,7 +23,7 @@ from ..data.table import Table
 from .estimators import check_estimator, copied, drawn_seed, seeded_copy, sees_own, single_threaded
 from .weighted_fit import fit_weighted, weighs_rows
 
-__all__ = ["BlackBox", "Failure", "FittedBlackBox", "scores_of_estimator", "shown"]
+__all__ = ["BlackBox", "Failure", "FittedBlackBox", "can_be_fitted", "scores_of_estimator", "shown"]
 
 Scorer = Callable[[Any, Any, Any], float]
 # More chunks than workers evens out fits of different length; more still would send X more often.
@@ -268,7 +268,7 @@ def _evaluate_subset(
     y_val: NDArray[Any],
 ) -> NDArray[np.float32] | float | Failure | None:
     targets = y[rows] if rows.size else y[:0]
-    if not _can_be_fitted(targets, task.coder.task):
+    if not can_be_fitted(targets, task.coder.task):
         return None
     estimator = copied(task.estimator)
     try:
@@ -280,7 +280,8 @@ def _evaluate_subset(
         return Failure.of(error, estimator, targets, task.coder.task)
 
 
-def _can_be_fitted(targets: NDArray[Any], task: str) -> bool:
+def can_be_fitted(targets: NDArray[Any], task: str) -> bool:
+    """Whether there is anything to learn: rows, and of classes more than one."""
     if task == "classification":
         return bool(len(targets) and np.any(targets != targets[0]))
     return len(targets) > 0

@@ -29,9 +29,8 @@ from .links import (
     raw_curvature,
     raw_residuals,
     raw_row_losses,
-    raw_scores,
 )
-from .networks import fit_by_minibatches
+from .networks import Minibatches
 
 __all__ = ["LinearPredictor"]
 
@@ -52,8 +51,8 @@ CGState = tuple[Array, Array, Array, Array, Array]
 NewtonState = tuple[Array, Array, Array, Array, Array]
 
 
-@dataclass(frozen=True)
-class LinearPredictor:
+@dataclass(frozen=True, kw_only=True)
+class LinearPredictor(Minibatches):
     """A linear model with an intercept.
 
     Attributes
@@ -69,7 +68,6 @@ class LinearPredictor:
     """
 
     steps: int | None = None
-    batch_size: int = 256
     optimizer: str = "sgd"
     tolerance: float = GRADIENT_TOLERANCE
 
@@ -117,26 +115,7 @@ class LinearPredictor:
             columns = _with_intercept(X)
             solved = _solve(self.tolerance, _stacked(params), columns, Y, weights, hyper["l2"])
             return _parameters(solved)
-        return fit_by_minibatches(
-            self,
-            params,
-            X,
-            Y,
-            weights,
-            mask,
-            key,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            learning_rate=hyper["inner_learning_rate"],
-            l2=hyper["l2"],
-        )
-
-    def apply(
-        self, params: Parameters, X: Float[Array, "rows features"], n_outputs: int
-    ) -> Float[Array, "rows outputs"]:
-        """See :class:`dvrl.predictors.base.Traced`."""
-        return raw_scores(self.raw(params, X), n_outputs)
+        return super().solve(params, X, Y, weights, mask, key, hyper)
 
 
 def _with_intercept(X: Array) -> Array:

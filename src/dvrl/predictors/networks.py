@@ -18,7 +18,7 @@ from ..numerics.padding import padded_size
 from .base import Parameters
 from .links import affine, n_raw_outputs, raw_residuals, raw_scores
 
-__all__ = ["MLPPredictor", "RawModel", "TracedNetwork", "fit_by_minibatches"]
+__all__ = ["MLPPredictor", "Minibatches", "RawModel", "TracedNetwork", "fit_by_minibatches"]
 
 # Of a fit that is done once: passes over the rows, and the most steps.
 FINAL_EPOCHS = 50
@@ -34,10 +34,10 @@ class RawModel(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Minibatches:
-    """What networks share: a fixed number of steps, whatever the selection."""
+class Minibatches:
+    """What predictors trained by mini-batches share: so many steps, whatever the selection."""
 
-    steps: int = 100
+    steps: int | None = 100
     batch_size: int = 256
     optimizer: str = "adam"
 
@@ -56,20 +56,7 @@ class _Minibatches:
         hyper: dict[str, Float[Array, ""]],
     ) -> Parameters:
         """See :class:`dvrl.predictors.base.Traced`."""
-        return fit_by_minibatches(
-            self,
-            params,
-            X,
-            Y,
-            weights,
-            mask,
-            key,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            learning_rate=hyper["inner_learning_rate"],
-            l2=hyper["l2"],
-        )
+        return fit_by_minibatches(self, params, X, Y, weights, mask, key, hyper)
 
     def apply(
         self, params: Parameters, X: Float[Array, "rows features"], n_outputs: int
@@ -80,12 +67,12 @@ class _Minibatches:
     def for_one_fit(self, n_rows: int) -> Any:
         """The predictor of a fit that is done once: trained for longer than in the loop."""
         epochs = FINAL_EPOCHS * -(-padded_size(n_rows) // self.batch_size)
-        steps = max(self.steps, min(MAX_FINAL_STEPS, epochs))
+        steps = max(self.steps or 0, min(MAX_FINAL_STEPS, epochs))
         return replace(self, steps=steps, optimizer="adam")
 
 
 @dataclass(frozen=True)
-class TracedNetwork(_Minibatches):
+class TracedNetwork(Minibatches):
     """Any pair of functions `init` and `apply` as a predictor inside the compiled loop.
 
     Attributes
@@ -124,7 +111,7 @@ class TracedNetwork(_Minibatches):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLPPredictor(_Minibatches):
+class MLPPredictor(Minibatches):
     """ReLU layers, then class probabilities or a scaled target.
 
     Attributes
@@ -176,21 +163,16 @@ def _shuffled_ring(
 
 
 def fit_by_minibatches(
-    model: RawModel,
+    model: Minibatches,
     params: Parameters,
     X: Float[Array, "rows features"],
     Y: Float[Array, "rows outputs"],
     weights: Float[Array, "selections rows"],
     mask: Float[Array, " rows"],
     key: PRNGKeyArray,
-    *,
-    steps: int,
-    batch_size: int,
-    optimizer: str,
-    learning_rate: Float[Array, ""],
-    l2: Float[Array, ""],
+    hyper: dict[str, Float[Array, ""]],
 ) -> Parameters:
-    """Take `steps` mini-batch steps for every selection (Algorithm 1, inner iterations).
+    """Take the steps of a model for every selection (Algorithm 1, inner iterations).
 
     The number of steps is fixed, whatever the number of selected rows, and each step divides by
     the mini-batch size: ``theta <- theta - alpha / B_p * sum_m s_m * grad``. All selections see
@@ -200,7 +182,8 @@ def fit_by_minibatches(
 
     Parameters
     ----------
-    model : RawModel
+    model : Minibatches
+        Its steps, rows per mini-batch and optimizer.
     params : pytree
         Start, shared by all selections.
     X, Y : (n_rows, n_features), (n_rows, n_outputs) float
@@ -208,20 +191,21 @@ def fit_by_minibatches(
     mask : (n_rows,) float
         1 for rows, 0 for padding.
     key : PRNG key
-    steps, batch_size : int
-    optimizer : {"sgd", "adam"}
-    learning_rate, l2 : () float
-        `l2` is the ridge penalty of the whole batch, added per row as ``l2 / n_rows``.
+    hyper : dict of () float
+        ``inner_learning_rate``, and ``l2``, the ridge penalty of the whole batch, added per row
+        as ``l2 / n_rows``.
 
     Returns
     -------
     pytree
         As `params`, with a leading axis of selections.
     """
-    n_selections = weights.shape[0]
+    assert model.steps is not None
+    batch_size, n_selections = model.batch_size, weights.shape[0]
+    learning_rate, l2 = hyper["inner_learning_rate"], hyper["l2"]
     order_key, offset_key = jax.random.split(key)
     ring, n_rows = _shuffled_ring(order_key, mask, batch_size)
-    offsets = jax.random.randint(offset_key, (steps,), 0, n_rows)
+    offsets = jax.random.randint(offset_key, (model.steps,), 0, n_rows)
     features, targets, row_weights = X[ring], Y[ring], weights[:, ring]
 
     def gradient_of(params: Parameters, x: Array, y: Array, w: Array) -> Parameters:
@@ -232,7 +216,7 @@ def fit_by_minibatches(
     # Without eps_root the square root of a zero second moment has no derivative, and the gradient
     # through the fit would be NaN wherever a parameter has not moved.
     adam = optax.scale_by_adam(eps_root=1e-12)
-    transform = adam if optimizer == "adam" else optax.identity()
+    transform = adam if model.optimizer == "adam" else optax.identity()
 
     def step(carry: tuple[Parameters, Any], offset: Array) -> tuple[tuple[Parameters, Any], None]:
         params, state = carry

@@ -49,7 +49,7 @@ def named_predictor(
     """
     linear = [each for each, its_task in LINEAR_NAMES.items() if its_task in (None, task)]
     if name in linear:
-        return LinearPredictor(steps, batch_size, optimizer)
+        return LinearPredictor(steps=steps, batch_size=batch_size, optimizer=optimizer)
     if name == "mlp":
         if steps is None:
             raise ValueError(
