@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from ..learning.settings import as_settings
+from ..learning.settings import SettingsRecord, as_settings
 
 __all__ = ["AdaptationSettings", "check_names", "check_whole", "checked_settings"]
 
@@ -18,7 +17,7 @@ SHARPNESSES = {"classification": (1.0, 2.0, 4.0), "regression": (1.0, 4.0, 16.0,
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class AdaptationSettings(BaseEstimator):
+class AdaptationSettings(SettingsRecord):
     """What is tried: ``settings=`` of :class:`dvrl.AdaptedClassifier` and its like for numbers.
 
     None means the default. A dict with the same names does as well.
@@ -49,11 +48,6 @@ class AdaptationSettings(BaseEstimator):
     combine: str | None = None
     max_source_rows: int | None = None
     metric_weights: bool | None = None
-
-    def given(self) -> dict[str, Any]:
-        """What is not left to the defaults, by name."""
-        params = self.get_params(deep=False)
-        return {name: value for name, value in params.items() if value is not None}
 
 
 def checked_settings(settings: Any, task: str) -> AdaptationSettings:

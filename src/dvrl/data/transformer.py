@@ -19,6 +19,8 @@ __all__ = ["TransformerEncoder", "encoder_from_state", "encoder_state", "make_en
 
 # A sparse matrix with more entries than these is not made dense.
 MOST_DENSE = 1 << 28
+# Name of the transformer among the models of a file.
+ENCODER = "encoder"
 
 
 class TransformerEncoder(TransformerMixin, BaseEstimator):
@@ -36,15 +38,12 @@ class TransformerEncoder(TransformerMixin, BaseEstimator):
     scaler_ : FeatureEncoder
         Means and spreads of the transformer's columns.
     columns_out_ : list of str
+    n_features_in_ : int
+        Columns of the rows; 1 where they have none, such as texts.
     """
 
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer
-
-    @property
-    def n_features_in_(self) -> int:
-        """Columns of the rows; 1 where they have none, such as texts."""
-        return self._n_columns
 
     @property
     def columns_out_(self) -> list[str]:
@@ -77,7 +76,7 @@ class TransformerEncoder(TransformerMixin, BaseEstimator):
         from sklearn.base import clone
 
         shape: tuple[int, ...] = getattr(X, "shape", ())
-        self._n_columns = int(shape[1]) if len(shape) > 1 else 1
+        self.n_features_in_ = int(shape[1]) if len(shape) > 1 else 1
         if hasattr(X, "columns"):
             self.feature_names_in_ = np.array([str(name) for name in X.columns], dtype=object)
         self.transformer_ = clone(self.transformer)
@@ -109,9 +108,6 @@ class TransformerEncoder(TransformerMixin, BaseEstimator):
         return Table(encoded.features, encoded.targets, own=X)
 
 
-ENCODER = "encoder"
-
-
 def encoder_state(encoder: Any) -> tuple[State, dict[str, object]]:
     """The state of an encoder, and the caller's transformer, which is kept beside it."""
     if not isinstance(encoder, TransformerEncoder):
@@ -131,7 +127,7 @@ def encoder_from_state(
     encoder = TransformerEncoder(models[ENCODER])
     encoder.transformer_ = models[ENCODER]
     encoder.scaler_ = FeatureEncoder.from_state(*part(record, arrays, "scaler"))
-    encoder._n_columns = int(record["n_columns"])
+    encoder.n_features_in_ = int(record["n_columns"])
     if record["names"] is not None:
         encoder.feature_names_in_ = np.array(record["names"], dtype=object)
     return encoder

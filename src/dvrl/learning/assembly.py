@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..data.table import Table
 from ..numerics.padding import pad, padded_size
-from ..predictors.base import Fitted, Parameters, Traced, initial_parameters, is_traced
+from ..predictors.base import Fitted, Parameters, Traced, is_traced
 from ..predictors.registry import named_predictor, on_host
 from ..predictors.rewards import Reward, make_reward
 from ..predictors.sparse import fit_on_words
@@ -254,13 +254,7 @@ class Assembly:
 
 def _checked_parameters(predictor: Traced, params: Parameters, problem: Problem) -> Parameters:
     """The caller's parameters, if they have the shapes of this predictor and table."""
-    expected = initial_parameters(
-        predictor,
-        np.random.default_rng(0),
-        int(problem.used_features),
-        problem.X.shape[1],
-        problem.Y.shape[1],
-    )
+    expected = problem.start_of(predictor, np.random.default_rng(0))
     wanted: Any = jax.tree.structure(expected)
     if jax.tree.structure(params) != wanted or (
         list(map(np.shape, jax.tree.leaves(params)))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
 from ..numerics.axes import map_axis
-from ..predictors.base import Parameters, initial_parameters
+from ..predictors.base import Parameters
 from ..predictors.traced import fit_once
 from .loop import (
     RECORD_NAMES,
@@ -132,13 +132,7 @@ def judge_weights(
     """Reward and validation scores of one traced predictor trained afresh with `weights`."""
     predictor = program.predictor
     assert predictor is not None
-    start = initial_parameters(
-        predictor,
-        np.random.default_rng(0),
-        int(problem.used_features),
-        problem.X.shape[1],
-        problem.Y.shape[1],
-    )
+    start = problem.start_of(predictor, np.random.default_rng(0))
     batch = take_batch(problem, None if rows is None else jnp.asarray(rows))
     # Compiled once for this and for the final predictor.
     fit_hyper = {name: hyper[name] for name in ("inner_learning_rate", "l2")}

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
 from ..numerics.axes import map_axis
-from ..predictors.base import Parameters, Traced
+from ..predictors.base import Parameters, Traced, initial_parameters
 from ..predictors.rewards import Reward
 from .network import DataValueEstimator, policy_logits
 from .policy import (
@@ -83,6 +84,11 @@ class Problem(NamedTuple):
     used_features: Any
     center: Any
     scale: Any
+
+    def start_of(self, predictor: Traced, rng: np.random.Generator) -> Parameters:
+        """Unfitted parameters of a predictor for these columns."""
+        used, n_columns, n_outputs = int(self.used_features), self.X.shape[1], self.Y.shape[1]
+        return initial_parameters(predictor, rng, used, n_columns, n_outputs)
 
 
 class Batch(NamedTuple):

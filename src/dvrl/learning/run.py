@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from ..predictors.base import Parameters, initial_parameters
+from ..predictors.base import Parameters
 from .checkpoint import restore_state, save_state, spec_of
 from .engines import MAX_CHUNK, Engine
 from .loop import RECORD_NAMES, Member, Problem, Program
@@ -50,11 +50,7 @@ def _initial_members(program: Program, problem: Problem, schedule: Schedule) -> 
                 average=estimator,
                 optimizer=optax.adam(0.0).init(estimator),
                 predictor=(
-                    ()
-                    if program.predictor is None
-                    else initial_parameters(
-                        program.predictor, rng, n_features, problem.X.shape[1], n_outputs
-                    )
+                    () if program.predictor is None else problem.start_of(program.predictor, rng)
                 ),
                 baseline=np.zeros((), np.float32),
             )

@@ -40,8 +40,17 @@ DEFAULT_METRICS = {"classification": "log_loss", "regression": "mse"}
 # ------------------------------------------------------------------ what a user asks for
 
 
+class SettingsRecord(BaseEstimator):
+    """A record of settings; None for what is left to a default."""
+
+    def given(self) -> dict[str, Any]:
+        """What is not left to a default, by name."""
+        params = self.get_params(deep=False)
+        return {name: value for name, value in params.items() if value is not None}
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
-class Settings(BaseEstimator):
+class Settings(SettingsRecord):
     """How values are learned: ``settings=`` of :class:`dvrl.DVRLClassifier`.
 
     Few users need to turn these. What is None is decided by the preset; the defaults given here
@@ -151,11 +160,6 @@ class Settings(BaseEstimator):
     validation_share: float | None = None
     shrink_residual: bool | None = None
     validation_fraction: float | None = None
-
-    def given(self) -> dict[str, Any]:
-        """What is not left to the preset, by name."""
-        params = self.get_params(deep=False)
-        return {name: value for name, value in params.items() if value is not None}
 
 
 def as_settings(settings: Any, record: Any = Settings) -> Any:
